@@ -1,0 +1,2 @@
+//! Boot.
+#![cfg_attr(not(test), no_std)]

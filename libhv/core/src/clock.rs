@@ -1,0 +1,31 @@
+//! Time, as the host's hardware tells it.
+
+/// Nanoseconds since the host started; never goes back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Nanos(pub u64);
+
+impl Nanos {
+    /// The moment `nanoseconds` later; the end of time at most.
+    pub const fn after(self, nanoseconds: u64) -> Self {
+        Self(self.0.saturating_add(nanoseconds))
+    }
+}
+
+/// Wall-clock time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WallTime {
+    /// Seconds since 1970-01-01 UTC.
+    pub seconds: u32,
+    /// Nanoseconds of the second.
+    pub nanoseconds: u32,
+}
+
+/// The host's clocks.
+pub trait Clock {
+    /// Monotonic time.
+    fn now(&self) -> Nanos;
+    /// Wall-clock time: what the real-time clock said at start, plus monotonic time.
+    fn wall(&self) -> WallTime;
+    /// Rate of the time-stamp counter that the guest reads too, in kHz; 0 when it is not known.
+    fn tsc_khz(&self) -> u32;
+}

@@ -1,0 +1,66 @@
+//! The guest's devices: what its port instructions reach.
+
+use crate::memory::GuestMemory;
+
+/// Width of an access to a port or to device memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Width {
+    /// 8 bits.
+    Byte,
+    /// 16 bits.
+    Word,
+    /// 32 bits.
+    Dword,
+}
+
+impl Width {
+    /// Bytes.
+    pub const fn bytes(self) -> u32 {
+        match self {
+            Width::Byte => 1,
+            Width::Word => 2,
+            Width::Dword => 4,
+        }
+    }
+
+    /// All ones of this width: what an absent device reads as.
+    pub const fn ones(self) -> u32 {
+        match self {
+            Width::Byte => 0xff,
+            Width::Word => 0xffff,
+            Width::Dword => 0xffff_ffff,
+        }
+    }
+}
+
+/// Everything behind a guest's ports.
+pub trait Devices {
+    /// `in`: the value, in the low `width` bits.
+    fn port_read(&mut self, memory: &impl GuestMemory, port: u16, width: Width) -> u32;
+    /// `out`.
+    fn port_write(&mut self, memory: &impl GuestMemory, port: u16, width: Width, value: u32);
+    /// Moves what is waiting between the far ends and the guest's queues; called before every entry
+    /// and while the guest halts, so it returns at once when there is nothing to do.
+    fn poll(&mut self, memory: &impl GuestMemory);
+    /// The interrupts that devices raised since the last call, one bit each; bit 0 is the timer's
+    /// and never set.
+    fn take_interrupts(&mut self) -> u32;
+}
+
+/// A machine without devices: every port reads all ones.
+#[derive(Debug, Default)]
+pub struct NoDevices;
+
+impl Devices for NoDevices {
+    fn port_read(&mut self, _memory: &impl GuestMemory, _port: u16, width: Width) -> u32 {
+        width.ones()
+    }
+
+    fn port_write(&mut self, _memory: &impl GuestMemory, _port: u16, _width: Width, _value: u32) {}
+
+    fn poll(&mut self, _memory: &impl GuestMemory) {}
+
+    fn take_interrupts(&mut self) -> u32 {
+        0
+    }
+}

@@ -1,0 +1,122 @@
+//! Why a guest was ended: data, with one stable line of text each.
+
+use crate::address::{Gpa, Gva};
+use crate::memory::{Access, BadAddress};
+use core::fmt;
+use heapless::String;
+use hv_abi::lguest::SHUTDOWN_MESSAGE;
+
+/// The text of a guest's last words, cleaned: printable ASCII only.
+pub type Message = String<SHUTDOWN_MESSAGE>;
+
+/// Why the host ended a guest. The `Display` line is stable; scripts match it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Kill {
+    /// The guest reported its own crash (SHUTDOWN with a text that is not the power-off message).
+    Crash(Message),
+    /// The host could not read or write guest memory that a request named.
+    BadAddress(BadAddress),
+    /// An address that a request named has no translation in the guest's own tables.
+    Unmapped(Gva),
+    /// `lguest_data` does not lie inside RAM.
+    BadGuestPage(Gpa),
+    /// A call other than LGUEST_INIT came first.
+    CallBeforeInit(u32),
+    /// LGUEST_INIT came twice.
+    AlreadyInitialised,
+    /// No such call.
+    BadHypercall(u32),
+    /// `syscall_vec` is neither 0x80 nor 0.
+    BadSyscallVector(u32),
+    /// `kernel_address` lies in the reserved window or is not what a kernel can have.
+    BadKernelAddress(Gva),
+    /// LOAD_GDT_ENTRY past the table.
+    TooManyGdtEntries(u32),
+    /// LOAD_IDT_ENTRY past the table.
+    BadIdtEntry(u32),
+    /// A gate that is neither an interrupt gate nor a trap gate.
+    BadIdtType(u32),
+    /// SET_STACK with a selector that is not the kernel's.
+    BadStackSegment(u32),
+    /// SET_STACK with more pages than a stack may have.
+    BadStackPages(u32),
+    /// The kernel stack is not mapped writable.
+    BadStackPage(Gva),
+    /// SET_PGD past the table.
+    BadPgdIndex(u32),
+    /// A top-level entry with flags or a frame that this ABI does not have.
+    BadPageDirectoryEntry(u64),
+    /// A middle-level entry likewise.
+    BadPageMiddleDirectoryEntry(u64),
+    /// A leaf entry likewise.
+    BadPageTableEntry(u64),
+    /// SET_PTE into the reserved window.
+    PteInReservedWindow(Gva),
+    /// The budget for shadow tables cannot hold even one translation.
+    OutOfShadowMemory,
+    /// A trap that the guest has no handler for.
+    UnhandledTrap {
+        /// Vector, or 256 when the processor refused the guest's state on entry.
+        vector: u16,
+        /// Where the guest was.
+        eip: u32,
+        /// CR2 for page faults, else the error code.
+        detail: u32,
+    },
+    /// The guest's EFLAGS said virtual-8086 mode.
+    Virtual8086(u32),
+    /// Reflecting traps made no progress: each handler faulted before its first instruction.
+    FaultLoop {
+        /// The vector that repeats.
+        vector: u8,
+        /// Where.
+        eip: u32,
+    },
+    /// `hlt` with interrupts off: nothing can wake this guest.
+    Stopped(u32),
+}
+
+impl fmt::Display for Kill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kill::Crash(text) => write!(f, "CRASH: {text}"),
+            Kill::BadAddress(BadAddress { at, length, access }) => {
+                let verb = match access {
+                    Access::Read => "read",
+                    Access::Write => "write",
+                };
+                write!(f, "bad {verb} address {at} length {length}")
+            }
+            Kill::Unmapped(gva) => write!(f, "Bad address {gva}"),
+            Kill::BadGuestPage(gpa) => write!(f, "bad guest page {gpa}"),
+            Kill::CallBeforeInit(call) => write!(f, "hypercall {call} before INIT"),
+            Kill::AlreadyInitialised => write!(f, "already have lguest_data"),
+            Kill::BadHypercall(call) => write!(f, "Bad hypercall {call}"),
+            Kill::BadSyscallVector(vector) => write!(f, "bad syscall vector {vector:#x}"),
+            Kill::BadKernelAddress(gva) => write!(f, "bad kernel address {gva}"),
+            Kill::TooManyGdtEntries(index) => write!(f, "too many gdt entries {index}"),
+            Kill::BadIdtEntry(vector) => write!(f, "Setting idt entry {vector}"),
+            Kill::BadIdtType(kind) => write!(f, "bad IDT type {kind}"),
+            Kill::BadStackSegment(selector) => write!(f, "bad stack segment {selector:#x}"),
+            Kill::BadStackPages(pages) => write!(f, "bad stack pages {pages}"),
+            Kill::BadStackPage(gva) => write!(f, "bad stack page {gva}"),
+            Kill::BadPgdIndex(index) => write!(f, "Attempt to set pgd {index}/1024"),
+            Kill::BadPageDirectoryEntry(entry) => write!(f, "bad page directory entry {entry:#x}"),
+            Kill::BadPageMiddleDirectoryEntry(entry) => {
+                write!(f, "bad page middle directory entry {entry:#x}")
+            }
+            Kill::BadPageTableEntry(entry) => write!(f, "bad page table entry {entry:#x}"),
+            Kill::PteInReservedWindow(gva) => {
+                write!(f, "attempt to set pte into Switcher pages {gva}")
+            }
+            Kill::OutOfShadowMemory => write!(f, "out of memory allocating pte page"),
+            Kill::UnhandledTrap { vector, eip, detail } => {
+                write!(f, "unhandled trap {vector} at {eip:#x} ({detail:#x})")
+            }
+            Kill::Virtual8086(eip) => write!(f, "virtual-8086 mode at {eip:#x}"),
+            Kill::FaultLoop { vector, eip } => write!(f, "fault loop: trap {vector} at {eip:#x}"),
+            Kill::Stopped(eip) => write!(f, "halted with interrupts off at {eip:#x}"),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Guest memory, as the host may touch it: by copy, checked, never by reference.
+
+use crate::address::{Gfn, Gpa, Hpa};
+use crate::kill::Kill;
+
+/// What the host wanted to do with guest memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Copy out of guest memory.
+    Read,
+    /// Copy into guest memory.
+    Write,
+}
+
+/// An access of the host to guest-physical memory that does not lie wholly inside RAM.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BadAddress {
+    /// First byte of the access.
+    pub at: Gpa,
+    /// Bytes wanted.
+    pub length: usize,
+    /// Direction.
+    pub access: Access,
+}
+
+impl From<BadAddress> for Kill {
+    fn from(bad: BadAddress) -> Self {
+        Kill::BadAddress(bad)
+    }
+}
+
+/// Guest RAM: guest-physical 0 up to [`GuestMemory::frames`].
+///
+/// The guest runs between any two of our instructions as far as the contents are concerned: read a
+/// value once, into a copy, and decide on the copy. Methods take `&self`; an implementation is a
+/// window on memory that others write too, not an owner of bytes. Multi-byte accessors are
+/// single-copy atomic when aligned and may tear when not.
+pub trait GuestMemory {
+    /// Number of RAM frames; the first frame that is not RAM.
+    fn frames(&self) -> Gfn;
+
+    /// Copies `into.len()` bytes out of guest memory. On error nothing is copied.
+    fn read(&self, at: Gpa, into: &mut [u8]) -> Result<(), BadAddress>;
+
+    /// Copies `from` into guest memory. On error nothing is written.
+    fn write(&self, at: Gpa, from: &[u8]) -> Result<(), BadAddress>;
+
+    /// Reads a 32-bit word at any alignment.
+    fn read_u32(&self, at: Gpa) -> Result<u32, BadAddress>;
+
+    /// Writes a 32-bit word at any alignment.
+    fn write_u32(&self, at: Gpa, value: u32) -> Result<(), BadAddress>;
+
+    /// Atomically replaces the aligned word at `at` if it still holds `current`. `Ok(false)`: it
+    /// did not, and nothing was written. `at` is rounded down to a multiple of four.
+    fn compare_exchange_u32(&self, at: Gpa, current: u32, new: u32) -> Result<bool, BadAddress>;
+
+    /// The host frame behind a RAM frame, or `None` when `gfn` is not RAM.
+    fn host_frame(&self, gfn: Gfn) -> Option<Hpa>;
+
+    /// Whether `length` bytes from `at` are all RAM.
+    fn contains(&self, at: Gpa, length: u64) -> bool {
+        match at.raw().checked_add(length) {
+            Some(end) => end <= self.frames().start().raw(),
+            None => false,
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! Hardware.
+#![cfg_attr(not(test), no_std)]

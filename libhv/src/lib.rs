@@ -1,0 +1,2 @@
+//! The facade that an application links.
+#![cfg_attr(not(test), no_std)]
