@@ -1,1 +1,19 @@
-fn main() {}
+//! Hosts the kernel that the boot loader brings as a module: a 32-bit ELF file or a bzImage built for
+//! lguest, alone or in an archive with its initrd and command line.
+#![no_std]
+#![no_main]
+
+use libhv::prelude::*;
+
+libhv::entry!(main);
+
+fn main(machine: Machine) -> Stop {
+    let guest = Guest::build(machine)
+        .memory(64 * MIB)
+        .device(Console::new(Com1))
+        .start();
+    match guest {
+        Ok(mut guest) => guest.run_to_end(),
+        Err(error) => Stop::from(error),
+    }
+}

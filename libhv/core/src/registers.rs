@@ -17,10 +17,10 @@ pub struct Registers {
     pub es: u32,
     pub fs: u32,
     pub gs: u32,
-    /// Exists so that the frame below starts where the processor aligns it.
     pub reserved: u32,
-    /// A fault at the switcher's `iretq` pushes its own frame here, below the guest's.
-    pub entry_fault: [u64; 8],
+    /// A fault at the switcher's `iretq` pushes its own frame here, below the guest's. Nine words, so
+    /// that the guest's frame ends on the 16-byte boundary from which the processor pushes it.
+    pub entry_fault: [u64; 9],
     /// Vector of the exit.
     pub vector: u32,
     pub vector_high: u32,

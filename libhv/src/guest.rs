@@ -1,0 +1,242 @@
+//! The guest, and the loop that runs it.
+
+use crate::exit::{Exit, PortRead, Stop};
+use crate::kick::Kicker;
+use crate::ports::ClaimedPorts;
+use hv_core::address::{Gpa, Gva};
+use hv_core::clock::Clock as _;
+use hv_core::device::{Devices, NoDevices, Width};
+use hv_core::memory::{BadAddress, GuestMemory as _};
+use hv_core::personality::lguest::{BadIrq, Changes, Lguest};
+use hv_core::personality::{End, Next, Trap, Ts};
+use hv_core::registers::Registers;
+use hv_core::shadow::{Invalidation, Shadow, Slot};
+use hv_hw::apic::{SPURIOUS_VECTOR, TIMER_VECTOR};
+use hv_hw::clock::{Clocks, Timer};
+use hv_hw::guest_ram::DirectRam;
+use hv_hw::guest_space::GuestSpace;
+use hv_hw::pic::{COM1_LINE, Pic};
+use hv_hw::switch::{HwExit, Switch, TaskSwitched};
+use hv_hw::table_pool::FixedPool;
+
+/// The shadow with the host's own frames and storage.
+pub(crate) type HostShadow = Shadow<FixedPool, &'static mut [Slot]>;
+/// The personality with the host's own memory and shadow.
+pub(crate) type HostLguest<D> = Lguest<DirectRam, HostShadow, ClaimedPorts<D>>;
+
+/// A guest, with the one processor it runs on.
+pub struct Guest<D> {
+    lguest: HostLguest<D>,
+    switch: Switch,
+    space: GuestSpace,
+    clocks: Clocks,
+    timer: Timer,
+    pic: Pic,
+    /// How the guest ended; it never runs again.
+    ended: Option<End>,
+    host_interrupts: u64,
+}
+
+/// What [`Builder::start`](crate::Builder::start) puts together.
+pub(crate) struct Parts<D> {
+    pub lguest: HostLguest<D>,
+    pub switch: Switch,
+    pub space: GuestSpace,
+    pub clocks: Clocks,
+    pub timer: Timer,
+    pub pic: Pic,
+}
+
+impl Guest<NoDevices> {
+    /// Describes a guest for `machine`; see [`Builder`](crate::Builder).
+    pub fn build(machine: hv_boot::Machine) -> crate::Builder<NoDevices> {
+        crate::Builder::new(machine)
+    }
+}
+
+impl<D: Devices> Guest<D> {
+    pub(crate) fn new(parts: Parts<D>, start: u32) -> Self {
+        let Parts { lguest, mut switch, space, clocks, timer, mut pic } = parts;
+        *switch.registers() = hv_core::personality::lguest::entry_registers(start);
+        pic.unmask(COM1_LINE);
+        Self { lguest, switch, space, clocks, timer, pic, ended: None, host_interrupts: 0 }
+    }
+
+    /// Runs the guest until it ends, and says how.
+    pub fn run_to_end(&mut self) -> Stop {
+        loop {
+            match self.run() {
+                Exit::Kicked => {}
+                exit => return Stop::from(exit),
+            }
+        }
+    }
+
+    /// Tour 2. Runs the guest until there is something that the application decides.
+    ///
+    /// Each turn lets the personality deliver what waits for the guest, tells the hardware what
+    /// changed, and enters. What comes back is for the personality (a trap) or for the host (an
+    /// interrupt). A guest that has ended only ever returns its end again.
+    pub fn run(&mut self) -> Exit {
+        loop {
+            if let Some(end) = &self.ended {
+                return exit_of(end.clone());
+            }
+            if self.kicker().take() {
+                return Exit::Kicked;
+            }
+            match self.turn() {
+                Ok(None) => {}
+                Ok(Some(exit)) => return exit,
+                Err(end) => self.ended = Some(end),
+            }
+        }
+    }
+
+    fn turn(&mut self) -> Result<Option<Exit>, End> {
+        match self.lguest.before_entry(self.switch.registers(), &self.clocks)? {
+            Next::Halt => {
+                self.timer.arm(self.lguest.deadline(), &self.clocks);
+                if let Some(vector) = self.switch.idle() {
+                    self.interrupt(vector);
+                }
+                return Ok(None);
+            }
+            Next::Enter => {}
+        }
+        self.tell_hardware();
+        self.timer.arm(self.lguest.deadline(), &self.clocks);
+        match self.switch.enter() {
+            HwExit::Trap { vector, error, cr2 } => {
+                let trap = Trap { vector, error, cr2 };
+                self.lguest.on_trap(self.switch.registers(), trap, &self.clocks)?;
+                self.audit();
+                Ok(self.lguest.devices_mut().take_exit())
+            }
+            HwExit::Interrupt(vector) => {
+                self.interrupt(vector);
+                Ok(None)
+            }
+            HwExit::Refused => Err(self.lguest.on_entry_fault(self.switch.registers())),
+        }
+    }
+
+    /// Brings the processor up to date with what the personality and the shadow decided.
+    fn tell_hardware(&mut self) {
+        let changes = self.lguest.take_changes();
+        if !changes.is_empty() {
+            self.apply(changes);
+        }
+        let switched = self.space.show(self.lguest.mmu().root());
+        match self.lguest.mmu_mut().take_invalidation() {
+            _ if switched => self.switch.flush(),
+            Invalidation::None => {}
+            Invalidation::Pages(pages) => {
+                pages.iter().for_each(|page: &Gva| self.switch.flush_page(page.raw()));
+            }
+            Invalidation::All => self.switch.flush(),
+        }
+    }
+}
+
+impl<D: Devices> Guest<D> {
+    fn apply(&mut self, changes: Changes) {
+        if changes.gdt {
+            self.switch.load_gdt(self.lguest.gdt());
+        }
+        if changes.gates {
+            for vector in 0..=255 {
+                self.switch.set_gate_privilege(vector, self.lguest.gate_privilege(vector));
+            }
+        }
+        if changes.task_switched {
+            self.switch.set_task_switched(match self.lguest.task_switched() {
+                Ts::Set => TaskSwitched::Set,
+                Ts::Clear => TaskSwitched::Clear,
+            });
+        }
+    }
+
+    /// An interrupt of the host's own. Whatever it brings is picked up before the next entry.
+    fn interrupt(&mut self, vector: u8) {
+        self.host_interrupts = self.host_interrupts.wrapping_add(1);
+        match vector {
+            TIMER_VECTOR => self.timer.expired(),
+            SPURIOUS_VECTOR => {}
+            _ => {
+                if let Some(line) = Pic::line(vector) {
+                    if line == COM1_LINE {
+                        hv_hw::uart::console_input_arrived();
+                    }
+                    self.pic.end_of_interrupt(line);
+                }
+            }
+        }
+    }
+
+    /// Gives the guest the value it reads, in the low bits that the access is wide.
+    pub fn answer(&mut self, read: PortRead, value: u32) {
+        let ones = read.width.ones();
+        let registers = self.switch.registers();
+        registers.eax = registers.eax & !ones | value & ones;
+    }
+
+    /// The guest's registers.
+    pub fn registers(&mut self) -> &Registers {
+        self.switch.save_segments();
+        self.switch.registers()
+    }
+
+    /// Changes the guest's general registers, EIP and ESP. Segment registers and flags are not the
+    /// application's: a `change` to them is undone.
+    pub fn set_registers(&mut self, change: impl FnOnce(&mut Registers)) {
+        self.switch.save_segments();
+        let registers = self.switch.registers();
+        let kept = registers.clone();
+        change(registers);
+        registers.keep_protected(&kept);
+    }
+
+    /// Copies guest-physical memory.
+    ///
+    /// # Errors
+    /// When not all of it is RAM; nothing is copied.
+    pub fn read_memory(&self, at: Gpa, into: &mut [u8]) -> Result<(), BadAddress> {
+        self.lguest.memory().read(at, into)
+    }
+
+    /// Changes guest-physical memory.
+    ///
+    /// # Errors
+    /// When not all of it is RAM; nothing is written.
+    pub fn write_memory(&mut self, at: Gpa, from: &[u8]) -> Result<(), BadAddress> {
+        self.lguest.memory().write(at, from)
+    }
+
+    /// Raises virtual interrupt `irq`, 0 (the timer's) to 31.
+    ///
+    /// # Errors
+    /// When there is no such interrupt.
+    pub fn raise(&mut self, irq: u32) -> Result<(), BadIrq> {
+        self.lguest.raise(irq)
+    }
+
+    /// Delivers a trap to the guest's own handler for `vector`.
+    ///
+    /// # Errors
+    /// When the guest has none; it is none the worse.
+    pub fn inject_trap(&mut self, vector: u8) -> Result<(), NoHandler> {
+        match self.lguest.inject(self.switch.registers(), vector) {
+            Ok(injected) => injected,
+            Err(end) => {
+                self.ended = Some(end);
+                Ok(())
+            }
+        }
+    }
+
+    /// A handle that makes [`Guest::run`] return, from any context.
+    pub fn kicker(&self) -> Kicker {
+        Kicker { _private: () }
+    }
+}

@@ -1,0 +1,60 @@
+//! Ports that the application serves itself.
+
+use crate::exit::{Exit, PortRead, PortWrite};
+use core::ops::RangeInclusive;
+use hv_core::device::{Devices, Width};
+use hv_core::memory::GuestMemory;
+
+/// Devices, and before them a range of ports whose accesses become exits.
+#[derive(Debug)]
+pub struct ClaimedPorts<D> {
+    devices: D,
+    claimed: Option<RangeInclusive<u16>>,
+    exit: Option<Exit>,
+}
+
+impl<D> ClaimedPorts<D> {
+    /// `devices`, behind the ports in `claimed`.
+    pub fn new(devices: D, claimed: Option<RangeInclusive<u16>>) -> Self {
+        Self { devices, claimed, exit: None }
+    }
+
+    /// The devices themselves.
+    pub fn devices(&mut self) -> &mut D {
+        &mut self.devices
+    }
+
+    /// The exit that the last instruction of the guest caused.
+    pub fn take_exit(&mut self) -> Option<Exit> {
+        self.exit.take()
+    }
+
+    fn claims(&self, port: u16) -> bool {
+        self.claimed.as_ref().is_some_and(|ports| ports.contains(&port))
+    }
+}
+
+impl<D: Devices> Devices for ClaimedPorts<D> {
+    fn port_read(&mut self, memory: &impl GuestMemory, port: u16, width: Width) -> u32 {
+        if !self.claims(port) {
+            return self.devices.port_read(memory, port, width);
+        }
+        self.exit = Some(Exit::PortRead(PortRead { port, width }));
+        width.ones()
+    }
+
+    fn port_write(&mut self, memory: &impl GuestMemory, port: u16, width: Width, value: u32) {
+        if !self.claims(port) {
+            return self.devices.port_write(memory, port, width, value);
+        }
+        self.exit = Some(Exit::PortWrite(PortWrite { port, width, value }));
+    }
+
+    fn poll(&mut self, memory: &impl GuestMemory) {
+        self.devices.poll(memory);
+    }
+
+    fn take_interrupts(&mut self) -> u32 {
+        self.devices.take_interrupts()
+    }
+}

@@ -1,0 +1,320 @@
+/*
+ * The switcher: the only code that runs between the host and its guest.
+ *
+ * Every vector of the processor lands here. A trap from the guest finds its frame pushed by the
+ * processor at the end of `struct Registers` (TSS.RSP0 points there), so the exit has only the
+ * general registers left to store. Offsets come from Rust: nothing in this file knows a layout.
+ *
+ * This page and the entry area are all that is mapped beside the guest in isolated mode, so nothing
+ * here may touch other memory between the two CR3 loads. NMI and #MC may arrive at any instruction;
+ * they run on stacks of their own and leave every register as it was.
+ */
+
+.set EAX, {eax}
+.set EBX, {ebx}
+.set ECX, {ecx}
+.set EDX, {edx}
+.set ESI, {esi}
+.set EDI, {edi}
+.set EBP, {ebp}
+.set DS, {ds}
+.set ES, {es}
+.set FS, {fs}
+.set GS, {gs}
+.set VECTOR, {vector}
+.set ERROR, {error}
+.set EIP, {eip}
+.set CS, {cs}
+.set EFLAGS, {eflags}
+.set REGISTERS, {registers}
+.set XMM, {xmm}
+.set HOST_RSP, {host_rsp}
+.set ENTRY_CR3, {entry_cr3}
+.set EXIT_CR3, {exit_cr3}
+.set TASK_SWITCHED, {task_switched}
+.set RELOAD_SEGMENTS, {reload_segments}
+.set IDLE_VECTOR, {idle_vector}
+.set NMI_COUNT, {nmi_count}
+.set MCE_COUNT, {mce_count}
+.set CR0_TS, 1 << 3
+.set EFLAGS_IF, 1 << 9
+.set EFLAGS_VM_BIT, 17
+.set MSR_MCG_STATUS, 0x17a
+.set MCG_STATUS_RIPV, 1 << 0
+.set MCG_STATUS_MCIP, 1 << 2
+
+.section .switcher, "ax", @progbits
+
+/*
+ * Tour 4. Into the guest.
+ *
+ * enter_guest: returns EAX = 0 after an exit, 1 when the processor refused the guest's state.
+ * The caller has saved everything but RBX and RBP, and has sanitised EFLAGS.
+ */
+.global enter_guest
+enter_guest:
+    pushq   %rbx
+    pushq   %rbp
+    movq    %rsp, entry_area+HOST_RSP(%rip)
+
+    movaps  entry_area+XMM+0x00(%rip), %xmm0
+    movaps  entry_area+XMM+0x10(%rip), %xmm1
+    movaps  entry_area+XMM+0x20(%rip), %xmm2
+    movaps  entry_area+XMM+0x30(%rip), %xmm3
+    movaps  entry_area+XMM+0x40(%rip), %xmm4
+    movaps  entry_area+XMM+0x50(%rip), %xmm5
+    movaps  entry_area+XMM+0x60(%rip), %xmm6
+    movaps  entry_area+XMM+0x70(%rip), %xmm7
+    cmpb    $0, entry_area+TASK_SWITCHED(%rip)
+    jne     set_task_switched
+task_switched_set:
+    movq    entry_area+ENTRY_CR3(%rip), %rax
+    testq   %rax, %rax
+    jnz     load_entry_cr3
+entry_cr3_loaded:
+    leaq    entry_area+REGISTERS(%rip), %rsp
+    cmpb    $0, entry_area+RELOAD_SEGMENTS(%rip)
+    jne     load_segments
+segments_loaded:
+    /* No code that the guest can run sees R8 to R15, and none of the host's values stay in them. */
+    xorl    %r8d, %r8d
+    xorl    %r9d, %r9d
+    xorl    %r10d, %r10d
+    xorl    %r11d, %r11d
+    xorl    %r12d, %r12d
+    xorl    %r13d, %r13d
+    xorl    %r14d, %r14d
+    xorl    %r15d, %r15d
+    movl    EBX(%rsp), %ebx
+    movl    ECX(%rsp), %ecx
+    movl    EDX(%rsp), %edx
+    movl    ESI(%rsp), %esi
+    movl    EDI(%rsp), %edi
+    movl    EBP(%rsp), %ebp
+    movl    EAX(%rsp), %eax
+    addq    $EIP, %rsp
+entry_faults_begin:
+    iretq
+
+/*
+ * A selector whose descriptor the guest has since taken away faults here, at a known place, with
+ * RSP at the registers: the fault's own frame would run over whatever lies below them, so it moves
+ * to the room kept for it first.
+ */
+load_segments:
+    addq    $VECTOR, %rsp
+    movw    DS-VECTOR(%rsp), %ds
+    movw    ES-VECTOR(%rsp), %es
+    movw    FS-VECTOR(%rsp), %fs
+    movw    GS-VECTOR(%rsp), %gs
+entry_faults_end:
+    movb    $0, entry_area+RELOAD_SEGMENTS(%rip)
+    subq    $VECTOR, %rsp
+    jmp     segments_loaded
+
+set_task_switched:
+    movq    %cr0, %rax
+    orq     $CR0_TS, %rax
+    movq    %rax, %cr0
+    jmp     task_switched_set
+
+load_entry_cr3:
+    movq    %rax, %cr3
+    jmp     entry_cr3_loaded
+
+/*
+ * Tour 5. Out of the guest.
+ *
+ * RSP is at the vector that the stub pushed. The guest is told from the host by CPL, and by
+ * EFLAGS.VM, without which a virtual-8086 CS of 0 would pass for the host's.
+ */
+exit_any:
+    testb   $3, CS-VECTOR(%rsp)
+    jz      exit_ring0
+exit_guest:
+    movl    %eax, EAX-VECTOR(%rsp)
+    movl    %ebx, EBX-VECTOR(%rsp)
+    movl    %ecx, ECX-VECTOR(%rsp)
+    movl    %edx, EDX-VECTOR(%rsp)
+    movl    %esi, ESI-VECTOR(%rsp)
+    movl    %edi, EDI-VECTOR(%rsp)
+    movl    %ebp, EBP-VECTOR(%rsp)
+    xorl    %eax, %eax
+leave_guest:
+    /* The guest's DF; compiled code relies on it being clear. */
+    cld
+    movq    entry_area+EXIT_CR3(%rip), %rbx
+    testq   %rbx, %rbx
+    jnz     load_exit_cr3
+exit_cr3_loaded:
+    /* Compiled code uses SSE: with TS set its first move would be a #NM in the host. */
+    cmpb    $0, entry_area+TASK_SWITCHED(%rip)
+    jne     clear_task_switched
+task_switched_clear:
+    movaps  %xmm0, entry_area+XMM+0x00(%rip)
+    movaps  %xmm1, entry_area+XMM+0x10(%rip)
+    movaps  %xmm2, entry_area+XMM+0x20(%rip)
+    movaps  %xmm3, entry_area+XMM+0x30(%rip)
+    movaps  %xmm4, entry_area+XMM+0x40(%rip)
+    movaps  %xmm5, entry_area+XMM+0x50(%rip)
+    movaps  %xmm6, entry_area+XMM+0x60(%rip)
+    movaps  %xmm7, entry_area+XMM+0x70(%rip)
+    movq    entry_area+HOST_RSP(%rip), %rsp
+    popq    %rbp
+    popq    %rbx
+    ret
+
+load_exit_cr3:
+    movq    %rbx, %cr3
+    jmp     exit_cr3_loaded
+
+clear_task_switched:
+    clts
+    jmp     task_switched_clear
+
+/* Ring 0, or a virtual-8086 guest: an interrupt that ends idling, a refused entry, or a host bug. */
+exit_ring0:
+    btl     $EFLAGS_VM_BIT, EFLAGS-VECTOR(%rsp)
+    jc      exit_guest
+    pushq   %rax
+    leaq    entry_faults_begin(%rip), %rax
+    cmpq    %rax, EIP-VECTOR+8(%rsp)
+    jb      not_an_entry_fault
+    leaq    entry_faults_end(%rip), %rax
+    cmpq    %rax, EIP-VECTOR+8(%rsp)
+    jae     not_an_entry_fault
+    /* The guest's registers are still where the entry read them from; only what was refused is new. */
+    movl    8(%rsp), %eax
+    movl    ERROR-VECTOR+8(%rsp), %ecx
+    movl    %eax, entry_area+REGISTERS+VECTOR(%rip)
+    movl    %ecx, entry_area+REGISTERS+ERROR(%rip)
+    movl    $1, %eax
+    jmp     leave_guest
+
+not_an_entry_fault:
+    movq    8(%rsp), %rax
+    cmpq    $32, %rax
+    jb      host_trap
+    /* Only `idle` runs with interrupts on; it finds the vector here and interrupts off again. */
+    movq    %rax, entry_area+IDLE_VECTOR(%rip)
+    popq    %rax
+    addq    $16, %rsp
+    andl    $~EFLAGS_IF, 16(%rsp)
+    iretq
+
+/* An exception in the host itself is a bug: say where, and stop. Nothing returns from here. */
+host_trap:
+    popq    %rax
+host_trap_on_this_stack:
+    cld
+    movq    entry_area+EXIT_CR3(%rip), %rax
+    testq   %rax, %rax
+    jz      1f
+    movq    %rax, %cr3
+1:  clts
+    popq    %rdi
+    popq    %rsi
+    popq    %rdx
+    movq    16(%rsp), %rcx
+    andq    $-16, %rsp
+    call    host_exception
+    ud2
+
+/*
+ * Sleeps until an interrupt; returns its vector in RAX, or 0 when something else woke the processor.
+ * `sti` takes effect after the next instruction, so no interrupt slips in before the `hlt`.
+ */
+.global idle
+idle:
+    movq    $0, entry_area+IDLE_VECTOR(%rip)
+    sti
+    hlt
+    cli
+    movq    entry_area+IDLE_VECTOR(%rip), %rax
+    ret
+
+/*
+ * Vectors with stacks of their own. #DB has one because a guest can make it arrive right after a
+ * `mov ss`, in the first instruction of a stub; #NMI and #MC because they can arrive anywhere; #DF
+ * because the running stack is what broke.
+ */
+debug_exception:
+    testb   $3, CS-EIP(%rsp)
+    jnz     1f
+    btl     $EFLAGS_VM_BIT, EFLAGS-EIP(%rsp)
+    jc      1f
+    /* A step or breakpoint of the guest's that caught up with us inside a stub: not the host's. */
+    iretq
+1:  movl    %eax, entry_area+REGISTERS+EAX(%rip)
+    movq    0x00(%rsp), %rax
+    movq    %rax, entry_area+REGISTERS+EIP+0x00(%rip)
+    movq    0x08(%rsp), %rax
+    movq    %rax, entry_area+REGISTERS+EIP+0x08(%rip)
+    movq    0x10(%rsp), %rax
+    movq    %rax, entry_area+REGISTERS+EIP+0x10(%rip)
+    movq    0x18(%rsp), %rax
+    movq    %rax, entry_area+REGISTERS+EIP+0x18(%rip)
+    movq    0x20(%rsp), %rax
+    movq    %rax, entry_area+REGISTERS+EIP+0x20(%rip)
+    movl    entry_area+REGISTERS+EAX(%rip), %eax
+    leaq    entry_area+REGISTERS+EIP(%rip), %rsp
+    pushq   $0
+    pushq   $1
+    jmp     exit_guest
+
+nmi:
+    incq    entry_area+NMI_COUNT(%rip)
+    iretq
+
+double_fault:
+    pushq   $8
+    jmp     host_trap_on_this_stack
+
+machine_check:
+    pushq   %rax
+    pushq   %rcx
+    pushq   %rdx
+    movl    $MSR_MCG_STATUS, %ecx
+    rdmsr
+    testl   $MCG_STATUS_RIPV, %eax
+    jz      1f
+    andl    $~MCG_STATUS_MCIP, %eax
+    wrmsr
+    incq    entry_area+MCE_COUNT(%rip)
+    popq    %rdx
+    popq    %rcx
+    popq    %rax
+    iretq
+1:  addq    $24, %rsp
+    pushq   $0
+    pushq   $18
+    jmp     host_trap_on_this_stack
+
+/*
+ * One stub a vector, 16 bytes apart. The processor pushes an error code for 8, 10 to 14 and 17; the
+ * others push a zero in its place.
+ */
+.balign 16
+.global exit_stubs
+exit_stubs:
+.set stub, 0
+.rept 256
+    .balign 16
+    .if stub == 1
+        jmp     debug_exception
+    .elseif stub == 2
+        jmp     nmi
+    .elseif stub == 8
+        jmp     double_fault
+    .elseif stub == 18
+        jmp     machine_check
+    .else
+        .if (stub < 10 || stub > 14) && stub != 17
+        pushq   $0
+        .endif
+        pushq   $stub
+        jmp     exit_any
+    .endif
+    .set stub, stub + 1
+.endr
+.text
