@@ -7,7 +7,7 @@ use libhv::prelude::*;
 libhv::entry!(main);
 
 /// The guest's kernel; `make` builds it from `apps/guests/demo`.
-static KERNEL: &[u8] = include_bytes!(env!("DEMO_GUEST"));
+static KERNEL: &[u8] = include_bytes!(concat!(env!("GUESTS"), "/demo.elf"));
 
 fn main(machine: Machine) -> Stop {
     let guest = Guest::build(machine)

@@ -3,11 +3,22 @@
 use crate::apic::LocalApic;
 use crate::{pit, rtc};
 use core::arch::x86_64::_rdtsc;
+use core::sync::atomic::{AtomicU64, Ordering};
 use hv_core::clock::{Clock, Nanos, WallTime};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// Longest time that a guest runs without the host looking in: a `kick` waits no longer.
 pub const TIME_SLICE: u64 = 10_000_000;
+
+/// What [`microseconds`] needs of the calibration, for messages that are logged anywhere.
+static LOG_START: AtomicU64 = AtomicU64::new(0);
+static LOG_SCALE: AtomicU64 = AtomicU64::new(0);
+
+/// Microseconds since the clocks were calibrated; 0 before.
+pub fn microseconds() -> u64 {
+    let scale = Scale(LOG_SCALE.load(Ordering::Relaxed));
+    scale.apply(tsc().wrapping_sub(LOG_START.load(Ordering::Relaxed))) / 1000
+}
 
 /// The time-stamp counter's value.
 pub fn tsc() -> u64 {
@@ -42,8 +53,11 @@ impl Clocks {
     /// Measures the rates of the time-stamp counter and of the APIC timer; takes about 10 ms.
     pub fn calibrate(apic: &LocalApic) -> Self {
         let rates = pit::calibrate(apic);
+        let start = tsc();
+        LOG_START.store(start, Ordering::Relaxed);
+        LOG_SCALE.store(Scale::new(NANOS_PER_SECOND, rates.tsc_hz).0, Ordering::Relaxed);
         Self {
-            start: tsc(),
+            start,
             tsc_khz: (rates.tsc_hz / 1000) as u32,
             tsc_to_nanos: Scale::new(NANOS_PER_SECOND, rates.tsc_hz),
             nanos_to_apic: Scale::new(rates.apic_hz, NANOS_PER_SECOND),

@@ -1,0 +1,147 @@
+//! Page frames as owned values.
+//!
+//! A [`Frame`] or a [`Run`] of them is neither `Copy` nor `Clone`; its state is a type. What it may be
+//! used for is decided by the compiler: only [`FrameAllocator`] makes them, whoever holds one owns the
+//! memory, and giving it back consumes it.
+//!
+//! Giving a run back twice does not compile:
+//! ```compile_fail,E0382
+//! # use hv_core::frames::*;
+//! fn twice(frames: &mut FrameAllocator, run: Run<Host>) {
+//!     let _ = frames.free(run);
+//!     let _ = frames.free(run);
+//! }
+//! ```
+//! nor does reading a table's address after it went back to its pool:
+//! ```compile_fail,E0382
+//! # use hv_core::{address::Hpa, frames::*};
+//! fn late(pool: &mut impl TablePool, table: Frame<Table>) -> Hpa {
+//!     pool.give(table);
+//!     table.address()
+//! }
+//! ```
+//! nor taking guest RAM for a page table:
+//! ```compile_fail,E0308
+//! # use hv_core::frames::*;
+//! fn confuse(pool: &mut impl TablePool, ram: Frame<GuestRam>) {
+//!     pool.give(ram);
+//! }
+//! ```
+
+mod allocator;
+
+pub use allocator::{FrameAllocator, OutOfFrames, Statistics, TooManyRanges};
+
+use crate::address::{Hfn, Hpa};
+use core::marker::PhantomData;
+
+/// State: belongs to nobody.
+#[derive(Debug)]
+pub enum Free {}
+/// State: a shadow page table.
+#[derive(Debug)]
+pub enum Table {}
+/// State: guest RAM.
+#[derive(Debug)]
+pub enum GuestRam {}
+/// State: the host's own.
+#[derive(Debug)]
+pub enum Host {}
+
+/// One page frame of the machine, owned.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Frame<S> {
+    number: Hfn,
+    state: PhantomData<S>,
+}
+
+impl<S> Frame<S> {
+    /// The frame's number.
+    pub fn number(&self) -> Hfn {
+        self.number
+    }
+
+    /// Host-physical address of its first byte.
+    pub fn address(&self) -> Hpa {
+        self.number.start()
+    }
+}
+
+/// Consecutive frames, owned together.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Run<S> {
+    first: Hfn,
+    count: u64,
+    state: PhantomData<S>,
+}
+
+impl<S> Run<S> {
+    const fn of(first: Hfn, count: u64) -> Self {
+        Self { first, count, state: PhantomData }
+    }
+
+    /// Frames in the run.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Host-physical address of its first byte.
+    pub fn start(&self) -> Hpa {
+        self.first.start()
+    }
+
+    /// Takes the first frame off the run; `None` when none is left.
+    pub fn take_first(&mut self) -> Option<Frame<S>> {
+        let left = self.count.checked_sub(1)?;
+        let frame = Frame { number: self.first, state: PhantomData };
+        self.first = self.first.wrapping_add(1);
+        self.count = left;
+        Some(frame)
+    }
+}
+
+impl Run<Free> {
+    /// Decides what the frames are for.
+    pub fn into_state<S>(self) -> Run<S> {
+        Run::of(self.first, self.count)
+    }
+}
+
+impl<S> From<Frame<S>> for Run<S> {
+    fn from(frame: Frame<S>) -> Self {
+        Run::of(frame.number, 1)
+    }
+}
+
+/// Index of one of the 512 entries of a hardware page table.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct TableIndex(u16);
+
+impl TableIndex {
+    /// Entries in a table.
+    pub const COUNT: u16 = 512;
+
+    /// Entry `index` modulo 512.
+    pub const fn new(index: u32) -> Self {
+        Self((index & 511) as u16)
+    }
+
+    /// The bare number, 0 to 511.
+    pub const fn raw(self) -> u16 {
+        self.0
+    }
+}
+
+/// Page-table frames of a fixed budget, and the only way to read or write their entries.
+pub trait TablePool {
+    /// Frames that the pool was given in all.
+    fn capacity(&self) -> usize;
+    /// Takes a table with all 512 entries zero; `None` when the budget is used up.
+    fn take(&mut self) -> Option<Frame<Table>>;
+    /// Gives a table back. Its contents no longer matter.
+    fn give(&mut self, table: Frame<Table>);
+    /// Reads an entry.
+    fn get(&self, table: &Frame<Table>, index: TableIndex) -> u64;
+    /// Writes an entry.
+    fn set(&mut self, table: &mut Frame<Table>, index: TableIndex, entry: u64);
+}
