@@ -1,5 +1,10 @@
 //! The guest's devices: what its port instructions reach.
 
+#[cfg(test)]
+pub(crate) mod fake_memory;
+pub mod pci;
+pub mod virtio;
+
 use crate::memory::GuestMemory;
 
 /// Width of an access to a port or to device memory.

@@ -1,0 +1,77 @@
+//! Rules of virtio that a driver can break.
+
+use crate::memory::BadAddress;
+use core::fmt;
+
+/// What the driver did. Its device stops until the guest resets it; the line is for the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the Display line of each says it")]
+pub enum Violation {
+    BadRegisterWidth { offset: u32 },
+    StatusBitsCleared { from: u8, to: u8 },
+    DriverReadyTooEarly,
+    FeaturesAtWrongTime,
+    UnknownFeatureWord(u32),
+    NoSuchQueue(u16),
+    QueueSetUpAtWrongTime,
+    BadQueueSize(u16),
+    BadQueueEnable(u16),
+    QueueMisaligned,
+    QueueOutsideRam,
+    QueueNotEnabled(u16),
+    IndexJump { from: u16, to: u16 },
+    BadDescriptorIndex(u16),
+    ChainTooLong,
+    BufferOutsideRam,
+    BuffersTooLarge,
+    ReadableAfterWritable,
+    IndirectNotNegotiated,
+    IndirectNested,
+    IndirectWithNext,
+    BadIndirectLength(u32),
+    WrongDirection,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use Violation::*;
+        match self {
+            BadRegisterWidth { offset } => {
+                write!(f, "write of the wrong width to register {offset:#x}")
+            }
+            StatusBitsCleared { from, to } => {
+                write!(f, "status bits cleared without reset: {from:#x} to {to:#x}")
+            }
+            DriverReadyTooEarly => f.write_str("DRIVER_OK before FEATURES_OK"),
+            FeaturesAtWrongTime => f.write_str("features written outside negotiation"),
+            UnknownFeatureWord(word) => write!(f, "features accepted in word {word}"),
+            NoSuchQueue(queue) => write!(f, "no queue {queue}"),
+            QueueSetUpAtWrongTime => f.write_str("queue set up outside set-up time"),
+            BadQueueSize(size) => write!(f, "queue size {size}"),
+            BadQueueEnable(value) => write!(f, "queue_enable written with {value}"),
+            QueueMisaligned => f.write_str("queue part not aligned"),
+            QueueOutsideRam => f.write_str("queue part outside RAM"),
+            QueueNotEnabled(queue) => write!(f, "queue {queue} used before it was enabled"),
+            IndexJump { from, to } => {
+                write!(f, "available index jumped from {from} to {to}")
+            }
+            BadDescriptorIndex(index) => write!(f, "no descriptor {index}"),
+            ChainTooLong => f.write_str("descriptor chain longer than the queue"),
+            BufferOutsideRam => f.write_str("buffer outside RAM"),
+            BuffersTooLarge => f.write_str("buffers of one chain exceed 4 GiB"),
+            ReadableAfterWritable => f.write_str("readable buffer after a writable one"),
+            IndirectNotNegotiated => f.write_str("indirect descriptor without the feature"),
+            IndirectNested => f.write_str("indirect descriptor inside an indirect table"),
+            IndirectWithNext => f.write_str("indirect descriptor with a successor"),
+            BadIndirectLength(length) => write!(f, "indirect table of {length} bytes"),
+            WrongDirection => f.write_str("buffer of the wrong direction for its queue"),
+        }
+    }
+}
+
+impl From<BadAddress> for Violation {
+    fn from(_: BadAddress) -> Self {
+        Violation::BufferOutsideRam
+    }
+}

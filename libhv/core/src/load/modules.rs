@@ -1,0 +1,50 @@
+//! What a boot module holds: a kernel alone, or an archive of a kernel and what belongs to it.
+
+use super::archive::{Archive, ArchiveError, FileName};
+
+/// The parts of a guest in one boot module; a part that is not there is `None`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Modules<'a> {
+    /// The file `kernel`, or the whole module when it is no archive.
+    pub kernel: Option<&'a [u8]>,
+    /// The file `initrd`.
+    pub initrd: Option<&'a [u8]>,
+    /// The file `cmdline`, without the line feed that editors leave at its end.
+    pub command_line: Option<&'a [u8]>,
+}
+
+impl<'a> Modules<'a> {
+    /// Takes `module` apart. A `newc` archive may hold `kernel`, `initrd` and `cmdline` and nothing
+    /// else; whatever is not an archive is taken for a kernel.
+    pub fn parse(module: &'a [u8]) -> Result<Self, ArchiveError> {
+        let mut modules = Self::default();
+        let Some(archive) = Archive::new(module) else {
+            modules.kernel = Some(module);
+            return Ok(modules);
+        };
+        for file in archive {
+            let file = file?;
+            let part = match file.name {
+                b"kernel" => &mut modules.kernel,
+                b"initrd" => &mut modules.initrd,
+                b"cmdline" => &mut modules.command_line,
+                other => return Err(ArchiveError::UnknownFile(printable(other))),
+            };
+            if part.replace(file.contents).is_some() {
+                return Err(ArchiveError::DuplicateFile(printable(file.name)));
+            }
+        }
+        modules.command_line = modules.command_line.map(<[u8]>::trim_ascii_end);
+        Ok(modules)
+    }
+}
+
+fn printable(name: &[u8]) -> FileName {
+    let shown = name
+        .iter()
+        .map(|byte| if byte.is_ascii_graphic() { *byte } else { b'?' });
+    shown
+        .take(FileName::new().capacity())
+        .map(char::from)
+        .collect()
+}
