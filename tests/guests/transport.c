@@ -72,7 +72,7 @@ static u32 next_instruction(void)
 {
 	u32 value = 1;
 
-	asm volatile("int $0x1f\n\tincl %1" : : "a"(LHCALL_FLUSH_ASYNC), "m"(value) : "memory");
+	asm volatile("int $0x1f\n\tincl %0" : "+m"(value) : "a"(LHCALL_FLUSH_ASYNC) : "memory");
 	return value;
 }
 
