@@ -165,7 +165,8 @@ static void preempting_ring_3(void)
 	trap_hooks[TIMER] = tick_in_user;
 	enable();
 	ticks = 0;
-	clock_event(100000);
+	/* Long enough to be in ring 3 by then. */
+	clock_event(1000000);
 	check("LG-120", "ring 3 goes on after a tick", run_user(user_loop), SYSCALL_VECTOR);
 	check("LG-120", "one tick from ring 3", ticks, 1);
 	check("LG-120", "CS in its frame", tick_cs, USER_CS);

@@ -69,8 +69,8 @@ static void reach_of_set_pte(void)
 	check("LG-099", "a before", peek(USER_WINDOW) + peek(KERNEL_WINDOW), 2);
 	set_pte(a, USER_WINDOW, two | PTE_P | PTE_RW | PTE_A);
 	check("LG-099", "the named root changes", peek(USER_WINDOW), 2);
-	/* The root named here was never loaded. */
-	set_pte(kernel_root, KERNEL_WINDOW, two | PTE_P | PTE_RW | PTE_A);
+	/* What is named here is no root at all. */
+	*leaf(kernel_root, KERNEL_WINDOW) = two | PTE_P | PTE_RW | PTE_A;
 	hypercall(LHCALL_SET_PTE, one, KERNEL_WINDOW, two | PTE_P | PTE_RW | PTE_A, 0);
 	check("LG-100", "kernel address in the current root", peek(KERNEL_WINDOW), 2);
 	switch_root(b);
