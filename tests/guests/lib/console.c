@@ -1,0 +1,83 @@
+/*
+ * The console that works before any driver: the emergency write register of the virtio console at
+ * PCI 00:01.0, reached through the configuration-space window of its PCI capability.
+ */
+
+#include "guest.h"
+
+#define CONFIG_ADDRESS 0xcf8
+#define CONFIG_DATA 0xcfc
+#define CONSOLE_CONFIG(offset) (0x80000000 | 1 << 11 | (offset))
+
+/* The capability of type 5 starts at 0x84. */
+#define WINDOW_BAR 0x88
+#define WINDOW_OFFSET 0x8c
+#define WINDOW_LENGTH 0x90
+#define WINDOW_DATA 0x94
+
+/* Device configuration starts at 0x3c of BAR0; the register is its third word. */
+#define EMERGENCY_WRITE (0x3c + 8)
+
+/* All of the window is set for each character, so that a guest may use the ports in between. */
+static void put(char c)
+{
+	out32(CONFIG_ADDRESS, CONSOLE_CONFIG(WINDOW_BAR));
+	out8(CONFIG_DATA, 0);
+	out32(CONFIG_ADDRESS, CONSOLE_CONFIG(WINDOW_LENGTH));
+	out32(CONFIG_DATA, 4);
+	out32(CONFIG_ADDRESS, CONSOLE_CONFIG(WINDOW_OFFSET));
+	out32(CONFIG_DATA, EMERGENCY_WRITE);
+	out32(CONFIG_ADDRESS, CONSOLE_CONFIG(WINDOW_DATA));
+	out32(CONFIG_DATA, (u8)c);
+}
+
+void print(const char *text)
+{
+	while (*text)
+		put(*text++);
+}
+
+void print_hex(u32 value)
+{
+	char text[] = "0x00000000";
+
+	for (u32 i = 0; i < 8; i++)
+		text[9 - i] = "0123456789abcdef"[value >> 4 * i & 15];
+	print(text);
+}
+
+void print_decimal(u32 value)
+{
+	char text[11];
+	u32 at = sizeof text - 1;
+
+	text[at] = 0;
+	do {
+		text[--at] = '0' + value % 10;
+		value /= 10;
+	} while (value);
+	print(text + at);
+}
+
+static const char *subject = "";
+
+void about(const char *text)
+{
+	subject = text;
+}
+
+void check(const char *item, const char *what, u32 got, u32 want)
+{
+	print(item);
+	print(got == want ? " pass " : " FAIL ");
+	print(subject);
+	print(*subject ? ": " : "");
+	print(what);
+	if (got != want) {
+		print(" got=");
+		print_hex(got);
+		print(" want=");
+		print_hex(want);
+	}
+	print("\n");
+}

@@ -1,0 +1,147 @@
+/* expect: stop="guest powered off" status=0 */
+/* privileged instructions. Ring 3 always faults; ring 1 faults or gets a virtual meaning. */
+
+#include "guest.h"
+
+#define GP 13
+#define UD 6
+
+struct instruction {
+	const char *name;
+	void (*run)(void);
+	u32 ring3;    /* the vector there */
+	u32 ring1_gp; /* 1: must be reflected in ring 1; 0: may be carried out */
+};
+
+/* EAX and ECX hold zero and (%esp) a word of the stack; what is written there is of no use. */
+#define INSTRUCTION(symbol, text)                                      \
+	asm(".section .user.text, \"ax\"\n" #symbol ":\n"              \
+	    "xorl %eax, %eax\n xorl %ecx, %ecx\n xorl %edx, %edx\n"    \
+	    text "\n ret\n .text\n");                                  \
+	extern void symbol(void);
+
+INSTRUCTION(p_lgdt, "lgdt -8(%esp)")
+INSTRUCTION(p_lidt, "lidt -8(%esp)")
+INSTRUCTION(p_lldt, "lldt %ax")
+INSTRUCTION(p_ltr, "ltr %ax")
+INSTRUCTION(p_lmsw, "lmsw %ax")
+INSTRUCTION(p_clts, "clts")
+INSTRUCTION(p_invd, "invd")
+INSTRUCTION(p_wbinvd, "wbinvd")
+INSTRUCTION(p_invlpg, "invlpg (%esp)")
+INSTRUCTION(p_read_cr0, "movl %cr0, %ebx")
+INSTRUCTION(p_read_cr2, "movl %cr2, %ebx")
+INSTRUCTION(p_read_cr3, "movl %cr3, %ebx")
+INSTRUCTION(p_read_cr4, "movl %cr4, %ebx")
+INSTRUCTION(p_write_cr0, "movl %eax, %cr0")
+INSTRUCTION(p_write_cr3, "movl %eax, %cr3")
+INSTRUCTION(p_write_cr4, "movl %eax, %cr4")
+INSTRUCTION(p_read_dr7, "movl %dr7, %ebx")
+INSTRUCTION(p_write_dr7, "movl %eax, %dr7")
+INSTRUCTION(p_rdmsr, "movl $0x1b, %ecx\n rdmsr")
+INSTRUCTION(p_wrmsr, "movl $0x1b, %ecx\n wrmsr")
+INSTRUCTION(p_wrmsr_efer, "movl $0xc0000080, %ecx\n wrmsr")
+INSTRUCTION(p_hlt, "hlt")
+INSTRUCTION(p_cli, "cli")
+INSTRUCTION(p_sti, "sti")
+INSTRUCTION(p_ins, "insb")
+INSTRUCTION(p_outs, "outsb")
+INSTRUCTION(p_sysexit, "sysexit")
+INSTRUCTION(p_sysenter, "sysenter")
+INSTRUCTION(p_syscall, "syscall")
+INSTRUCTION(p_sysret, "sysret")
+INSTRUCTION(p_vmcall, ".byte 0x0f, 0x01, 0xc1")
+INSTRUCTION(p_rsm, "rsm")
+INSTRUCTION(p_ud0, ".byte 0x0f, 0xff, 0xc0")
+INSTRUCTION(p_swapgs, ".byte 0x0f, 0x01, 0xf8")
+
+static const struct instruction instructions[] = {
+	{ "lgdt", p_lgdt, GP, 1 },
+	{ "lidt", p_lidt, GP, 1 },
+	{ "lldt", p_lldt, GP, 1 },
+	{ "ltr", p_ltr, GP, 1 },
+	{ "lmsw", p_lmsw, GP, 1 },
+	{ "clts", p_clts, GP, 0 },
+	{ "invd", p_invd, GP, 0 },
+	{ "wbinvd", p_wbinvd, GP, 0 },
+	{ "invlpg", p_invlpg, GP, 0 },
+	{ "mov from cr0", p_read_cr0, GP, 0 },
+	{ "mov from cr2", p_read_cr2, GP, 0 },
+	{ "mov from cr3", p_read_cr3, GP, 0 },
+	{ "mov from cr4", p_read_cr4, GP, 0 },
+	{ "mov to cr0", p_write_cr0, GP, 0 },
+	{ "mov to cr3", p_write_cr3, GP, 0 },
+	{ "mov to cr4", p_write_cr4, GP, 0 },
+	{ "mov from dr7", p_read_dr7, GP, 0 },
+	{ "mov to dr7", p_write_dr7, GP, 0 },
+	{ "rdmsr", p_rdmsr, GP, 1 },
+	{ "wrmsr", p_wrmsr, GP, 1 },
+	{ "wrmsr EFER", p_wrmsr_efer, GP, 1 },
+	{ "cli", p_cli, GP, 0 },
+	{ "sti", p_sti, GP, 0 },
+	{ "ins", p_ins, GP, 1 },
+	{ "outs", p_outs, GP, 1 },
+	{ "sysexit", p_sysexit, GP, 1 },
+	{ "sysenter", p_sysenter, GP, 1 },
+	{ "hlt", p_hlt, GP, 0 },
+};
+
+static void call(u32 index)
+{
+	instructions[index].run();
+}
+
+static void privileged(u32 index)
+{
+	const struct instruction *i = &instructions[index];
+	u32 trapped;
+
+	about(i->name);
+	check("A-11", "ring 3: vector", run_user(i->run), i->ring3);
+	check("A-11", "ring 3: error code", trap.error, 0);
+	/* hlt sleeps until the timer when interrupts are on, and ends the guest when they are off. */
+	lguest_data.irq_enabled = EFLAGS_IF;
+	hypercall(LHCALL_SET_CLOCKEVENT, 100000, 0, 0, 0);
+	reset_trap();
+	trapped = attempt(call, index);
+	if (i->ring1_gp)
+		check("LG-155", "ring 1: traps", trapped, 1);
+	check("A-11", "ring 1: #GP(0) or a virtual meaning", !trapped || (trap.vector == GP && trap.error == 0), 1);
+	check("LG-128", "ring 1: real IF and IOPL", read_eflags() & (EFLAGS_IF | EFLAGS_IOPL), EFLAGS_IF);
+	about("");
+}
+
+/* Not the same vector on all processors, but always a fault of the guest's (LG-132). */
+static void fast_calls(const char *name, void (*run)(void))
+{
+	u32 vector = run_user(run);
+
+	about(name);
+	check("LG-132", "ring 3: #UD or #GP", vector == UD || vector == GP, 1);
+	reset_trap();
+	attempt((void (*)(u32))run, 0);
+	check("LG-132", "ring 1: #UD or #GP", trap.vector == UD || trap.vector == GP, 1);
+	about("");
+}
+
+static void tick(struct frame *frame)
+{
+	(void)frame;
+}
+
+void guest_main(void)
+{
+	guest_init();
+	lguest_data.blocked_interrupts = 0;
+	trap_hooks[FIRST_IRQ_VECTOR] = tick;
+	for (u32 i = 0; i < sizeof instructions / sizeof instructions[0]; i++)
+		privileged(i);
+	fast_calls("syscall", p_syscall);
+	fast_calls("sysret", p_sysret);
+	fast_calls("sysenter", p_sysenter);
+	fast_calls("sysexit", p_sysexit);
+	fast_calls("vmcall", p_vmcall);
+	fast_calls("rsm", p_rsm);
+	fast_calls("swapgs", p_swapgs);
+	fast_calls("ud0", p_ud0);
+}
