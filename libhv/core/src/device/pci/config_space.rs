@@ -2,7 +2,7 @@
 //! (PCI Local Bus Specification 3.0, chapter 6; virtio 1.0, section 4.1).
 
 use crate::device::virtio::Identity;
-use crate::device::virtio::transport::register;
+use crate::device::virtio::registers::register;
 
 /// Offsets of header registers that can be written.
 pub(super) const CACHE_LINE_AND_LATENCY: u8 = 0x0c;

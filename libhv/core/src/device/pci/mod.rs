@@ -7,6 +7,8 @@
 mod config_space;
 mod function;
 #[cfg(test)]
+mod random_tests;
+#[cfg(test)]
 mod tests;
 
 use super::virtio::{Violation, VirtioDevice};

@@ -1,7 +1,8 @@
 //! The console device (virtio 1.0, section 5.3): one port, a queue in each direction, and a
 //! register that prints a byte before any driver is there.
 
-use super::queue::{Buffer, Chain, Direction, Queue};
+use super::chain::{Buffer, Chain, Direction};
+use super::queue::Queue;
 use super::{Identity, Violation, VirtioDevice};
 use crate::memory::GuestMemory;
 use heapless::Deque;

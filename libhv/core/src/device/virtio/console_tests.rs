@@ -1,10 +1,10 @@
 //! The console as its driver sees it.
 
 use super::Violation;
+use super::registers::{register, status};
 use super::scripted_driver::{
     Driver, INDIRECT, NEXT, RAM, RECEIVE, SIZE, TRANSMIT, TestBuffer, WRITE, parts,
 };
-use super::transport::{register, status};
 use crate::device::{Devices, Width};
 use proptest::prelude::*;
 

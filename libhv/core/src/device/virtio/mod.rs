@@ -4,12 +4,14 @@
 //! registers, features and status. A model meets the guest only through its [`queue`]s. A driver
 //! that breaks the rules stops its own device (status DEVICE_NEEDS_RESET) and nothing else.
 
+pub mod chain;
 pub mod console;
 #[cfg(test)]
 mod console_tests;
 pub mod queue;
 #[cfg(test)]
 mod queue_tests;
+pub mod registers;
 #[cfg(test)]
 pub(crate) mod scripted_driver;
 pub mod transport;

@@ -1,23 +1,17 @@
 //! Split virtqueues (virtio 1.0, section 2.4), as the device sees them.
 //!
-//! Everything in a queue is the guest's and may change at any moment. Each descriptor is read once,
-//! into a copy that is checked; a chain has at most as many buffers as its queue has descriptors,
-//! so loops end as chains that are too long.
+//! Everything in a queue is the guest's and may change at any moment: indices are read once, into
+//! copies that are checked. The three parts themselves are checked when the queue is enabled and
+//! cannot move afterwards.
 
 use super::Violation;
+use super::chain::{Chain, DESCRIPTOR_SIZE, Indirect, Table};
 use crate::address::Gpa;
 use crate::memory::{BadAddress, GuestMemory};
 
 /// Largest and initial size of every queue, in descriptors.
 pub const MAX_SIZE: u16 = 256;
 
-const DESCRIPTOR_SIZE: u32 = 16;
-/// Flags of a descriptor (2.4.5).
-mod flag {
-    pub const NEXT: u16 = 1;
-    pub const WRITE: u16 = 2;
-    pub const INDIRECT: u16 = 4;
-}
 /// Of the available ring's flags (2.4.6): the driver wants no interrupts.
 const NO_INTERRUPT: u16 = 1;
 /// Index and first element follow the flags in both rings (2.4.6, 2.4.8).
@@ -35,15 +29,6 @@ enum State {
     Enabled,
     /// Likewise, and the driver is ready.
     Running,
-}
-
-/// Whether the driver accepted VIRTIO_F_INDIRECT_DESC.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Indirect {
-    /// It may use indirect tables.
-    Allowed,
-    /// It may not.
-    Refused,
 }
 
 /// Where the three parts of a queue lie.
@@ -157,11 +142,6 @@ impl Queue {
         }
     }
 
-    /// The device has stopped: no buffer is given out until the queue is set up anew.
-    pub fn stop(&mut self) {
-        self.state = State::SetUp;
-    }
-
     /// Takes the next chain that the driver made available, if there is one.
     pub fn pop(&mut self, memory: &impl GuestMemory) -> Result<Option<Chain>, Violation> {
         if self.state != State::Running {
@@ -187,19 +167,11 @@ impl Queue {
             return Err(Violation::BadDescriptorIndex(head));
         }
         self.next_available = self.next_available.wrapping_add(1);
-        Ok(Some(Chain {
-            head,
-            table: Table {
-                at: Gpa::new(self.layout.descriptors),
-                entries: self.size.into(),
-            },
-            next: Some(head),
-            indirect: self.indirect,
-            inside: Inside::Queue,
-            left: self.size,
-            bytes: 0,
-            direction: Direction::Readable,
-        }))
+        let table = Table {
+            at: Gpa::new(self.layout.descriptors),
+            entries: self.size.into(),
+        };
+        Ok(Some(Chain::new(head, table, self.size, self.indirect)))
     }
 
     /// Gives `chain` back with `written` bytes in its writable buffers.
@@ -211,7 +183,7 @@ impl Queue {
     ) -> Result<(), Violation> {
         let used = Gpa::new(self.layout.used);
         let element = self.element(used, self.next_used, USED_ELEMENT);
-        memory.write_u32(element, chain.head.into())?;
+        memory.write_u32(element, chain.head().into())?;
         memory.write_u32(element.wrapping_add(4), written)?;
         // The index last: the guest may look at any moment.
         self.next_used = self.next_used.wrapping_add(1);
@@ -240,185 +212,4 @@ fn read_u16(memory: &impl GuestMemory, at: Gpa) -> Result<u16, BadAddress> {
     let mut bytes = [0; 2];
     memory.read(at, &mut bytes)?;
     Ok(u16::from_le_bytes(bytes))
-}
-
-/// Which way a buffer's bytes go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Direction {
-    /// The device reads them.
-    Readable,
-    /// The device writes them.
-    Writable,
-}
-
-/// A piece of guest RAM; it has been checked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Buffer {
-    /// First byte.
-    pub at: Gpa,
-    /// Bytes; may be 0.
-    pub length: u32,
-    /// Which way they go.
-    pub direction: Direction,
-}
-
-impl Buffer {
-    /// Drops `bytes` from its start.
-    pub fn advance(&mut self, bytes: u32) {
-        self.at = self.at.wrapping_add(bytes.into());
-        self.length = self.length.saturating_sub(bytes);
-    }
-}
-
-/// A table of descriptors; it lies inside RAM.
-#[derive(Clone, Copy, Debug)]
-struct Table {
-    at: Gpa,
-    entries: u32,
-}
-
-/// Whose table a chain has come to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Inside {
-    Queue,
-    IndirectTable,
-}
-
-/// A copy of one descriptor.
-struct Descriptor {
-    address: u64,
-    length: u32,
-    flags: u16,
-    next: u16,
-}
-
-impl Table {
-    fn descriptor(&self, memory: &impl GuestMemory, index: u16) -> Result<Descriptor, Violation> {
-        if u32::from(index) >= self.entries {
-            return Err(Violation::BadDescriptorIndex(index));
-        }
-        let offset = u64::from(index).wrapping_mul(DESCRIPTOR_SIZE.into());
-        let mut bytes = [0; DESCRIPTOR_SIZE as usize];
-        memory.read(self.at.wrapping_add(offset), &mut bytes)?;
-        let [
-            a0,
-            a1,
-            a2,
-            a3,
-            a4,
-            a5,
-            a6,
-            a7,
-            l0,
-            l1,
-            l2,
-            l3,
-            f0,
-            f1,
-            n0,
-            n1,
-        ] = bytes;
-        Ok(Descriptor {
-            address: u64::from_le_bytes([a0, a1, a2, a3, a4, a5, a6, a7]),
-            length: u32::from_le_bytes([l0, l1, l2, l3]),
-            flags: u16::from_le_bytes([f0, f1]),
-            next: u16::from_le_bytes([n0, n1]),
-        })
-    }
-}
-
-/// A request: a walk over a chain of descriptors, which ends by itself.
-#[derive(Debug)]
-pub struct Chain {
-    head: u16,
-    table: Table,
-    next: Option<u16>,
-    indirect: Indirect,
-    inside: Inside,
-    /// Buffers that may still come.
-    left: u16,
-    /// Length of all buffers so far.
-    bytes: u32,
-    /// Readable buffers come first; this is the kind of the last one.
-    direction: Direction,
-}
-
-impl Chain {
-    /// The next buffer, or `None` at the end of the chain.
-    pub fn next_buffer(&mut self, memory: &impl GuestMemory) -> Result<Option<Buffer>, Violation> {
-        let Some(index) = self.next else {
-            return Ok(None);
-        };
-        let mut descriptor = self.table.descriptor(memory, index)?;
-        if descriptor.flags & flag::INDIRECT != 0 {
-            self.enter_indirect_table(memory, &descriptor)?;
-            descriptor = self.table.descriptor(memory, 0)?;
-            if descriptor.flags & flag::INDIRECT != 0 {
-                return Err(Violation::IndirectNested);
-            }
-        }
-        self.left = self.left.checked_sub(1).ok_or(Violation::ChainTooLong)?;
-        self.next = (descriptor.flags & flag::NEXT != 0).then_some(descriptor.next);
-        self.buffer(memory, &descriptor).map(Some)
-    }
-
-    fn enter_indirect_table(
-        &mut self,
-        memory: &impl GuestMemory,
-        descriptor: &Descriptor,
-    ) -> Result<(), Violation> {
-        let length = descriptor.length;
-        if self.inside == Inside::IndirectTable {
-            return Err(Violation::IndirectNested);
-        }
-        if self.indirect == Indirect::Refused {
-            return Err(Violation::IndirectNotNegotiated);
-        }
-        if descriptor.flags & flag::NEXT != 0 {
-            return Err(Violation::IndirectWithNext);
-        }
-        if length == 0 || !length.is_multiple_of(DESCRIPTOR_SIZE) {
-            return Err(Violation::BadIndirectLength(length));
-        }
-        let at = Gpa::new(descriptor.address);
-        if !memory.contains(at, length.into()) {
-            return Err(Violation::BufferOutsideRam);
-        }
-        self.inside = Inside::IndirectTable;
-        self.table = Table {
-            at,
-            entries: length.wrapping_div(DESCRIPTOR_SIZE),
-        };
-        Ok(())
-    }
-
-    fn buffer(
-        &mut self,
-        memory: &impl GuestMemory,
-        descriptor: &Descriptor,
-    ) -> Result<Buffer, Violation> {
-        let at = Gpa::new(descriptor.address);
-        let length = descriptor.length;
-        let direction = if descriptor.flags & flag::WRITE != 0 {
-            Direction::Writable
-        } else {
-            Direction::Readable
-        };
-        if direction == Direction::Readable && self.direction == Direction::Writable {
-            return Err(Violation::ReadableAfterWritable);
-        }
-        if !memory.contains(at, length.into()) {
-            return Err(Violation::BufferOutsideRam);
-        }
-        self.bytes = self
-            .bytes
-            .checked_add(length)
-            .ok_or(Violation::BuffersTooLarge)?;
-        self.direction = direction;
-        Ok(Buffer {
-            at,
-            length,
-            direction,
-        })
-    }
 }

@@ -1,7 +1,8 @@
 //! what a driver may put into a queue, and what becomes of it.
 
 use super::Violation;
-use super::queue::{Buffer, Direction, Indirect, Layout, Queue};
+use super::chain::{Buffer, Direction, Indirect};
+use super::queue::{Layout, Queue};
 use super::scripted_driver::{INDIRECT, NEXT, WRITE, descriptor};
 use crate::address::Gpa;
 use crate::device::fake_memory::FakeMemory;

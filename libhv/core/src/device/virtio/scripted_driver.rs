@@ -1,7 +1,7 @@
 //! A guest's console driver in miniature, for tests: a bus with one console, RAM, and the far end.
 
 use super::console::{Console, ConsoleBackend, Full};
-use super::transport::{register, status};
+use super::registers::{register, status};
 use crate::address::Gpa;
 use crate::device::fake_memory::FakeMemory;
 use crate::device::pci::PciBus;

@@ -1,8 +1,8 @@
 //! Negotiation and queue set-up (virtio 1.0, section 3.1).
 
 use super::Violation;
+use super::registers::{register, status};
 use super::scripted_driver::{Driver, RECEIVE, SIZE, TRANSMIT, parts};
-use super::transport::{register, status};
 use crate::device::{Devices, Width};
 
 const DRIVER: u8 = status::ACKNOWLEDGE | status::DRIVER;
