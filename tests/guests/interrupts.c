@@ -37,7 +37,7 @@ static void spin(u32 microseconds)
 	if (!lguest_data.tsc_khz)
 		ticks_wanted = 4000 * microseconds;
 	while (read_tsc() - start < ticks_wanted)
-		asm volatile("pause");
+		asm volatile("pause" : : : "memory");
 }
 
 static void wait_until_pending(void)
@@ -58,12 +58,18 @@ static void disable(void)
 	lguest_data.irq_enabled = 0;
 }
 
-static void halting(void)
+/* With interrupts off until HALT turns them on: a tick before the HALT would not end it. */
+static void sleep(u32 nanoseconds)
 {
 	disable();
-	ticks = 0;
-	clock_event(1000000);
+	clock_event(nanoseconds);
 	halt();
+}
+
+static void halting(void)
+{
+	ticks = 0;
+	sleep(1000000);
 	check("LG-141", "HALT with interrupts off returns after the timer", ticks, 1);
 	check("LG-133", "irq 0 is vector 32", trap.vector, TIMER);
 	check("LG-143", "IF in the frame", tick_eflags & EFLAGS_IF, EFLAGS_IF);
@@ -180,20 +186,18 @@ static void order(void)
 	/* 2 ms, less the tolerance of a calibrated clock: 1 in 64. */
 	expected = lguest_data.tsc_khz * 2;
 	expected -= expected / 64;
-	enable();
 	ticks = 0;
 	start = read_tsc();
-	clock_event(2000000);
-	halt();
+	sleep(2000000);
 	elapsed = read_tsc() - start;
 	check("LG-146", "not early", elapsed >= expected, 1);
 
 	/* 4 s, replaced by 100 us. */
 	ticks = 0;
 	start = read_tsc();
+	disable();
 	clock_event(4000000000u);
-	clock_event(100000);
-	halt();
+	sleep(100000);
 	elapsed = read_tsc() - start;
 	check("LG-147", "a new call replaces the old deadline",
 	      ticks == 1 && (!lguest_data.tsc_khz || elapsed / lguest_data.tsc_khz < 1000), 1);
@@ -205,7 +209,7 @@ static void order(void)
 	spin(2000);
 	check("LG-147", "the old deadline is gone", ticks, 0);
 	while (!ticks)
-		halt();
+		asm volatile("" : : : "memory");
 	check("LG-147", "the new one is kept", ticks, 1);
 
 	ticks = 0;
@@ -220,8 +224,7 @@ static void time_of_day(void)
 	u32 sec = lguest_data.time_sec, nsec = lguest_data.time_nsec;
 
 	spin(2000);
-	clock_event(1000);
-	halt();
+	sleep(1000);
 	check("LG-149", "time went forward",
 	      lguest_data.time_sec > sec || (lguest_data.time_sec == sec && lguest_data.time_nsec > nsec), 1);
 }
@@ -238,7 +241,7 @@ static void short_deadlines(void)
 	for (u32 i = 0; i < 1000; i++)
 		clock_event(0xffffffff);
 	clock_event(0);
-	check("A-30", "1000 deadlines of 4 s", 0, 0);
+	survived("A-30", "1000 deadlines of 4 s");
 }
 
 void guest_main(void)

@@ -179,7 +179,7 @@ static void set_pgd_call(void)
 	hypercall(LHCALL_SET_PGD, (u32)kernel_root, gva >> 22, 0, 0);
 	check("LG-108", "no table", read_traps(gva), 1);
 	hypercall(LHCALL_SET_PGD, (u32)kernel_root, 1023, 0, 0);
-	check("LG-109", "the last index is harmless", 0, 0);
+	survived("LG-109", "the last index is harmless");
 }
 
 /* Changing a present entry in silence is the guest's fault; after the flush nothing old may show. */

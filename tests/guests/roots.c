@@ -122,7 +122,7 @@ static void fresh_root_keeps_kernel(void)
 static void reused_root(void)
 {
 	u32 *root = new_root();
-	u32 one = allocate_page(), two = allocate_page(), top;
+	u32 one = allocate_page(), two = allocate_page(), top, root_entry_0 = root[0];
 
 	poke(one, 1);
 	poke(two, 2);
@@ -134,10 +134,10 @@ static void reused_root(void)
 	top = root[USER_WINDOW >> 22];
 	root[USER_WINDOW >> 22] = 0;
 	hypercall(LHCALL_SET_PGD, (u32)root, USER_WINDOW >> 22, 0, 0);
-	root[USER_WINDOW >> 22] = 0x12345678;
-	root[USER_WINDOW >> 22] = 0;
-	check("R6", "the root's page is memory", root[USER_WINDOW >> 22], 0);
-	*(u32 *)(top & 0xfffff000) = 0;
+	poke((u32)root, 0x12345678);
+	check("R6", "the root's page is memory", peek((u32)root), 0x12345678);
+	poke((u32)root, root_entry_0);
+	poke(top & 0xfffff000, 0);
 	*leaf(root, USER_WINDOW) = two | PTE_P | PTE_RW;
 	switch_root(root);
 	check("R6", "second life", peek(USER_WINDOW), 2);

@@ -17,7 +17,7 @@ asm(".section .user.text, \"ax\"\n"
     ".endr\n"
     /*
      * 0x40 is inc %eax in 32-bit code and a prefix in 64-bit code: EAX tells where we are. The far
-     * return takes the jump's caller's selector along, which the trampoline pushed.
+     * return goes back to the selector that far_jump came with.
      */
     "landing:\n"
     "xorl %eax, %eax\n"

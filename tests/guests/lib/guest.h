@@ -58,6 +58,8 @@ void print_decimal(u32 value);
 void about(const char *subject);
 /* "<item> pass <what>" or "<item> FAIL <what> got=0x.. want=0x..". */
 void check(const char *item, const char *what, u32 got, u32 want);
+/* For what would have ended the guest: being here to print it is the proof. */
+void survived(const char *item, const char *what);
 
 /* ---- traps ------------------------------------------------------------------------------- */
 
