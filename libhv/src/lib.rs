@@ -1,2 +1,49 @@
-//! The facade that an application links.
+//! libhv: a library OS that hosts one paravirtual guest.
+//!
+//! An application links this crate, writes a short `main`, and is a bootable image.
 #![cfg_attr(not(test), no_std)]
+
+mod exit;
+mod kick;
+mod ports;
+
+pub use exit::{Exit, PortRead, PortWrite, StartError, Status, Stop};
+pub use kick::Kicker;
+
+pub use hv_boot::Machine;
+
+/// What an application needs.
+pub mod prelude {
+    pub use crate::{Exit, Machine, Status, Stop};
+}
+
+/// What `entry!` expands to; not for applications.
+#[doc(hidden)]
+pub mod entry {
+    use crate::{Machine, StartError, Stop};
+    pub use hv_boot::BootError;
+
+    /// Runs the application's `main`, then ends the machine with what it says.
+    pub fn run(machine: Result<Machine, BootError>, main: fn(Machine) -> Stop) -> ! {
+        let stop = match machine {
+            Ok(machine) => main(machine),
+            Err(error) => Stop::from(StartError::configuration(error)),
+        };
+        hv_hw::log::stop(stop.reason());
+        hv_hw::debug_exit::exit(stop.status() as u8)
+    }
+}
+
+/// Makes a function `fn(Machine) -> Stop` the program that the image runs.
+#[macro_export]
+macro_rules! entry {
+    ($main:path) => {
+        // SAFETY: the boot code looks for this name and signature; an image has one `entry!`.
+        #[unsafe(no_mangle)]
+        fn libhv_main(
+            machine: ::core::result::Result<$crate::Machine, $crate::entry::BootError>,
+        ) -> ! {
+            $crate::entry::run(machine, $main)
+        }
+    };
+}

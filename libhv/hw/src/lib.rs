@@ -19,6 +19,7 @@ pub mod panic;
 pub mod pic;
 mod pit;
 mod rtc;
+pub mod storage;
 pub mod switch;
 pub mod table_pool;
 pub mod uart;
