@@ -31,7 +31,8 @@ static u32 flags_across_iret(u32 flags)
 {
 	u32 after;
 
-	asm volatile("pushl %1\n\tpushl %2\n\tpushl $1f\n\tiret\n1:\tint $0x1f\n\tpushfl\n\tpopl %0\n\tpushl $2\n\tpopfl"
+	asm volatile("pushl %1\n\tpushl %2\n\tpushl $1f\n\tiret\n1:\tint $0x1f\n\t"
+		     "pushfl\n\tpopl %0\n\tpushl $2\n\tpopfl"
 		     : "=&r"(after) : "r"(flags), "i"(KERNEL_CS), "a"(LHCALL_FLUSH_ASYNC) : "cc", "memory");
 	return after;
 }

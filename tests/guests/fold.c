@@ -74,6 +74,8 @@ void guest_main(void)
 	guest_init();
 	trap_hooks[TIMER] = tick;
 	lguest_data.blocked_interrupts = 0;
+	/* LG-039: the address counts that LGUEST_INIT saw. */
+	lguest_data.noirq_iret = 0;
 	fold("plain flags", EFLAGS_ONE | EFLAGS_IF);
 	fold("IF 0, IOPL 3", EFLAGS_ONE | EFLAGS_IOPL);
 	fold("TF, NT, VM", EFLAGS_ONE | EFLAGS_IF | EFLAGS_TF | EFLAGS_NT | EFLAGS_VM);

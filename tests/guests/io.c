@@ -106,6 +106,7 @@ static void configuration_space(void)
 	check("LG-158", "console", config_read(CONSOLE, 0), 0x10431af4);
 	config_read(CONSOLE, 0);
 	check("A31", "bytes of the dword", in8(CONFIG_DATA) | in8(CONFIG_DATA + 3) << 8, 0x10f4);
+	config_read(CONSOLE, 0);
 	check("A31", "upper word of the dword", in16(CONFIG_DATA + 2), 0x1043);
 	config_read(0, 8);
 	check("A30", "class of the host bridge", in16(CONFIG_DATA + 2), 0x0600);

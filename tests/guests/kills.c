@@ -98,7 +98,12 @@ static void stack_read_only(void)
 }
 
 static void set_pgd(void) { call(LHCALL_SET_PGD, (u32)kernel_root, 1025, 0); }
-static void set_pte_frame(void) { call(LHCALL_SET_PTE, (u32)kernel_root, USER_WINDOW, BAD_FRAME | PTE_P | PTE_RW | PTE_A); }
+
+static void set_pte_frame(void)
+{
+	call(LHCALL_SET_PTE, (u32)kernel_root, USER_WINDOW, BAD_FRAME | PTE_P | PTE_RW | PTE_A);
+}
+
 static void set_pte_reserved(void) { call(LHCALL_SET_PTE, (u32)kernel_root, RESERVED, 0); }
 static void root_outside(void) { call(LHCALL_NEW_PGTABLE, BAD_FRAME, 0, 0); }
 

@@ -9,8 +9,7 @@
 struct instruction {
 	const char *name;
 	void (*run)(void);
-	u32 ring3;    /* the vector there */
-	u32 ring1_gp; /* 1: must be reflected in ring 1; 0: may be carried out */
+	enum { REFLECTED, VIRTUAL } ring1; /* VIRTUAL: the host may carry it out in ring 1 */
 };
 
 /* EAX and ECX hold zero and (%esp) a word of the stack; what is written there is of no use. */
@@ -56,31 +55,31 @@ INSTRUCTION(p_ud0, ".byte 0x0f, 0xff, 0xc0")
 INSTRUCTION(p_swapgs, ".byte 0x0f, 0x01, 0xf8")
 
 static const struct instruction instructions[] = {
-	{ "lgdt", p_lgdt, GP, 1 },
-	{ "lidt", p_lidt, GP, 1 },
-	{ "lldt", p_lldt, GP, 1 },
-	{ "ltr", p_ltr, GP, 1 },
-	{ "lmsw", p_lmsw, GP, 1 },
-	{ "clts", p_clts, GP, 0 },
-	{ "invd", p_invd, GP, 0 },
-	{ "wbinvd", p_wbinvd, GP, 0 },
-	{ "invlpg", p_invlpg, GP, 0 },
-	{ "mov from cr0", p_read_cr0, GP, 0 },
-	{ "mov from cr2", p_read_cr2, GP, 0 },
-	{ "mov from cr3", p_read_cr3, GP, 0 },
-	{ "mov from cr4", p_read_cr4, GP, 0 },
-	{ "mov to cr0", p_write_cr0, GP, 0 },
-	{ "mov to cr3", p_write_cr3, GP, 0 },
-	{ "mov to cr4", p_write_cr4, GP, 0 },
-	{ "mov from dr7", p_read_dr7, GP, 0 },
-	{ "mov to dr7", p_write_dr7, GP, 0 },
-	{ "rdmsr", p_rdmsr, GP, 1 },
-	{ "wrmsr", p_wrmsr, GP, 1 },
-	{ "wrmsr EFER", p_wrmsr_efer, GP, 1 },
-	{ "cli", p_cli, GP, 0 },
-	{ "sti", p_sti, GP, 0 },
-	{ "ins", p_ins, GP, 1 },
-	{ "outs", p_outs, GP, 1 },
+	{ "lgdt", p_lgdt, REFLECTED },
+	{ "lidt", p_lidt, REFLECTED },
+	{ "lldt", p_lldt, REFLECTED },
+	{ "ltr", p_ltr, REFLECTED },
+	{ "lmsw", p_lmsw, REFLECTED },
+	{ "clts", p_clts, VIRTUAL },
+	{ "invd", p_invd, VIRTUAL },
+	{ "wbinvd", p_wbinvd, VIRTUAL },
+	{ "invlpg", p_invlpg, VIRTUAL },
+	{ "mov from cr0", p_read_cr0, VIRTUAL },
+	{ "mov from cr2", p_read_cr2, VIRTUAL },
+	{ "mov from cr3", p_read_cr3, VIRTUAL },
+	{ "mov from cr4", p_read_cr4, VIRTUAL },
+	{ "mov to cr0", p_write_cr0, VIRTUAL },
+	{ "mov to cr3", p_write_cr3, VIRTUAL },
+	{ "mov to cr4", p_write_cr4, VIRTUAL },
+	{ "mov from dr7", p_read_dr7, VIRTUAL },
+	{ "mov to dr7", p_write_dr7, VIRTUAL },
+	{ "rdmsr", p_rdmsr, REFLECTED },
+	{ "wrmsr", p_wrmsr, REFLECTED },
+	{ "wrmsr EFER", p_wrmsr_efer, REFLECTED },
+	{ "cli", p_cli, VIRTUAL },
+	{ "sti", p_sti, VIRTUAL },
+	{ "ins", p_ins, REFLECTED },
+	{ "outs", p_outs, REFLECTED },
 };
 
 static void call(u32 index)
@@ -94,11 +93,11 @@ static void privileged(u32 index)
 	u32 trapped;
 
 	about(i->name);
-	check("A-11", "ring 3: vector", run_user(i->run), i->ring3);
+	check("A-11", "ring 3: vector", run_user(i->run), GP);
 	check("A-11", "ring 3: error code", trap.error, 0);
 	reset_trap();
 	trapped = attempt(call, index);
-	if (i->ring1_gp)
+	if (i->ring1 == REFLECTED)
 		check("LG-155", "ring 1: traps", trapped, 1);
 	check("A-11", "ring 1: #GP(0) or a virtual meaning", !trapped || (trap.vector == GP && trap.error == 0), 1);
 	check("LG-128", "ring 1: real IF and IOPL", read_eflags() & (EFLAGS_IF | EFLAGS_IOPL), EFLAGS_IF);

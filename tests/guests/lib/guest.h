@@ -96,7 +96,12 @@ extern trap_hook trap_hooks[256];
  */
 u32 attempt(void (*function)(u32), u32 argument);
 
-enum gate { INTERRUPT_GATE = 0x8e00, TRAP_GATE = 0x8f00, USER_INTERRUPT_GATE = 0xee00, USER_TRAP_GATE = 0xef00 };
+enum gate {
+	INTERRUPT_GATE = 0x8e00,
+	TRAP_GATE = 0x8f00,
+	USER_INTERRUPT_GATE = 0xee00,
+	USER_TRAP_GATE = 0xef00,
+};
 void load_gate(u32 vector, u32 offset, u32 gate);
 void unload_gate(u32 vector);
 /* The stub of a vector in traps.S. */
