@@ -140,6 +140,8 @@ pub trait TablePool {
     fn take(&mut self) -> Option<Frame<Table>>;
     /// Gives a table back. Its contents no longer matter.
     fn give(&mut self, table: Frame<Table>);
+    /// Number of the pool's frame at an address, 0 to `capacity` - 1; `None` for any other address.
+    fn number_at(&self, address: Hpa) -> Option<usize>;
     /// Reads an entry.
     fn get(&self, table: &Frame<Table>, index: TableIndex) -> u64;
     /// Writes an entry.
