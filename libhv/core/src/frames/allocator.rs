@@ -68,9 +68,8 @@ impl FrameAllocator {
     /// # Errors
     /// When the list of ranges is full: part of `bytes` stays unknown to the allocator.
     pub fn add(&mut self, bytes: Range<Hpa>) -> Result<(), TooManyRanges<Range<Hpa>>> {
-        let page = u64::from(PAGE_SIZE);
-        let start = bytes.start.raw().div_ceil(page);
-        let end = bytes.end.raw() / page;
+        let start = bytes.start.raw().div_ceil(u64::from(PAGE_SIZE));
+        let end = Hfn::containing(bytes.end).raw();
         let before = self.statistics().free;
         // What is known already goes first, so that what is left is disjoint from all others.
         self.remove(start..end).and_then(|()| self.insert(start..end)).map_err(|_| TooManyRanges(bytes))?;
@@ -84,8 +83,8 @@ impl FrameAllocator {
     /// # Errors
     /// When the list of ranges is full; nothing has changed.
     pub fn reserve(&mut self, bytes: Range<Hpa>) -> Result<(), TooManyRanges<Range<Hpa>>> {
-        let page = u64::from(PAGE_SIZE);
-        let frames = bytes.start.raw() / page..bytes.end.raw().div_ceil(page);
+        let end = bytes.end.raw().div_ceil(u64::from(PAGE_SIZE));
+        let frames = Hfn::containing(bytes.start).raw()..end;
         self.remove(frames).map_err(|_| TooManyRanges(bytes))
     }
 

@@ -1,1 +1,248 @@
-//! shadow
+//! The shadow: the page tables that the processor really uses, derived from the guest's.
+//!
+//! A shadow table mirrors one guest table in one role and is found by that, not by the address it is
+//! used at: a kernel table that all roots share has one shadow that all their shadows share, a new
+//! root costs a page, and an announced change is applied once. Everything is derived on demand: a page
+//! fault that the guest's tables would not cause is repaired here, silently.
+//!
+//! # The contract
+//!
+//! The guest changes its tables in memory, and announces some changes by hypercall. What it announces,
+//! and what it changes in silence, decides what may be remembered:
+//!
+//! * **R1** Nothing absent is remembered, at any level: entries become present in silence. SET_PTE with
+//!   an entry that is not present means "forget, and look again".
+//! * **R2** For user addresses, every change from present to anything else is announced, for the
+//!   current root or any other, but for the end of an address space.
+//! * **R3** An address space that ends loses its leaves in silence, then each leaf table is announced
+//!   (SET_PGD) before its frame is reused, whether or not its root is current.
+//! * **R4** So a leaf's shadow dies with the last cached top-level slot that names it, and never
+//!   outlives its root.
+//! * **R5** Leaf tables of user addresses belong to one root. Those of kernel addresses are shared by all,
+//!   never freed, and changed through SET_PTE on any root, or FLUSH_TLB(1). While a guest boots, its
+//!   first roots are built in silence and one table may hang in two slots, so everything is dropped
+//!   when the first two roots are loaded.
+//! * **R6** A root that is not current may be ordinary memory by now: only the current root's tables are
+//!   read, and only they get accessed and dirty bits. If it is loaded again, its user part was emptied
+//!   and refilled by announcements, so what is remembered of it still holds.
+//! * **R7** The current root is not freed while it is current.
+//! * **R8** is about three-level tables, which no format here has yet.
+//! * **R9** Announcements come late, from a queue: an announced value is never written to guest memory,
+//!   and counts only as far as memory agrees with it.
+//!
+//! A guest that breaks the contract runs on translations it once had. It never gets a frame that is
+//! not its RAM: every entry that is ever installed went through [`propagate`](crate::paging::propagate).
+
+mod announce;
+mod audit;
+mod fault;
+mod invalidation;
+mod roots;
+mod slot;
+mod tables;
+
+pub use audit::{AuditFailure, AuditReport};
+pub use fault::Fault;
+pub use invalidation::Invalidation;
+pub use slot::Slot;
+
+use crate::address::{Gfn, Gva, Hpa};
+use crate::frames::{TableIndex, TablePool};
+use crate::kill::Kill;
+use crate::memory::GuestMemory;
+use crate::paging::{Format, TwoLevel, bits};
+use core::marker::PhantomData;
+use roots::Roots;
+use slot::TableId;
+use tables::Tables;
+
+/// Fewest tables a pool can have: a root, a directory and a leaf, and as many for the stack's page.
+pub const LEAST_TABLES: usize = 8;
+
+/// Page directories of a 4 GiB address space.
+const QUARTERS: u32 = 4;
+/// Rights of an entry that leaves the decision to the levels below.
+const OPEN: u64 = bits::RW | bits::US;
+
+/// Counts of what the shadow did. They wrap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Statistics {
+    /// Page faults repaired without the guest.
+    pub repaired: u64,
+    /// Page faults that were the guest's own.
+    pub reflected: u64,
+    /// Roots dropped to make room.
+    pub evicted: u64,
+    /// Times that everything was dropped.
+    pub flushed: u64,
+    /// Tables in use now.
+    pub tables: usize,
+    /// Tables that the budget allows.
+    pub capacity: usize,
+    /// Roots remembered now.
+    pub roots: usize,
+}
+
+/// What the current root is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Current {
+    /// The guest has loaded none: gva = gpa, for its kernel only.
+    Linear,
+    /// A root of the guest's.
+    Root(Gfn),
+}
+
+/// The kernel's stack for traps from ring 3.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct PinnedStack {
+    top: Gva,
+    pages: u32,
+}
+
+/// The shadow of one guest's page tables in format `F`, in frames from `T`, with the bookkeeping in
+/// `S`: as many [`Slot`]s as the pool has frames.
+#[derive(Debug)]
+pub struct Shadow<T, S, F = TwoLevel> {
+    tables: Tables<T, S>,
+    roots: Roots,
+    current: Current,
+    /// The current root's shadow; `None` right after everything was dropped.
+    current_table: Option<TableId>,
+    /// First address at which all roots are the same.
+    kernel_address: Gva,
+    /// Roots loaded so far, counted up to the two of R5.
+    boot_roots: u32,
+    stack: PinnedStack,
+    invalidation: Invalidation,
+    statistics: Statistics,
+    format: PhantomData<F>,
+}
+
+impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> {
+    /// An empty shadow, in linear mode. At most `roots` address spaces are remembered, one at least.
+    pub fn new(pool: T, slots: S, roots: usize) -> Self {
+        Self {
+            tables: Tables::new(pool, slots),
+            roots: Roots::new(roots),
+            current: Current::Linear,
+            current_table: None,
+            kernel_address: Gva::new(u32::MAX),
+            boot_roots: 0,
+            stack: PinnedStack::default(),
+            invalidation: Invalidation::None,
+            statistics: Statistics::default(),
+            format: PhantomData,
+        }
+    }
+
+    /// The page-directory-pointer table for the current root; `None` while nothing is mapped.
+    pub fn root(&self) -> Option<Hpa> {
+        self.tables.address(self.current_table?)
+    }
+
+    /// What the processor has to forget before the guest runs again. A root that differs from the one
+    /// it last ran on has to be loaded in any case.
+    pub fn take_invalidation(&mut self) -> Invalidation {
+        core::mem::take(&mut self.invalidation)
+    }
+
+    /// What happened so far.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            tables: self.tables.in_use(),
+            capacity: self.tables.capacity(),
+            roots: self.roots.count(),
+            ..self.statistics
+        }
+    }
+
+    /// Gives every frame back.
+    pub fn release(self) -> T {
+        self.tables.into_pool()
+    }
+
+    /// At and above `start` all of the guest's page tables are the same. Drops everything: what is
+    /// shared between roots was decided by the old address.
+    pub fn set_kernel_address(&mut self, start: Gva) {
+        self.kernel_address = start;
+        self.drop_all();
+    }
+
+    /// FLUSH_TLB(1): drops everything, and pins the stack again.
+    ///
+    /// # Errors
+    /// When the stack is no longer mapped.
+    pub fn flush_all(&mut self, memory: &impl GuestMemory) -> Result<(), Kill> {
+        self.drop_all();
+        self.pin_stack(memory)
+    }
+
+    /// FLUSH_TLB(0): drops the current root's translations below the kernel's address.
+    pub fn flush_user(&mut self) {
+        let Some(root) = self.current_table else { return };
+        let kernel = F::top_index(self.kernel_address);
+        for quarter in 0..QUARTERS {
+            let first = quarter.wrapping_mul(F::TOP_ENTRIES_PER_DIRECTORY);
+            let last = first.wrapping_add(F::TOP_ENTRIES_PER_DIRECTORY);
+            if last <= kernel {
+                self.tables.unlink(root, TableIndex::new(quarter));
+            } else if let Some(directory) = self.tables.child(root, TableIndex::new(quarter)) {
+                for index in first..kernel {
+                    self.unlink_slot(directory, index);
+                }
+            }
+        }
+        self.invalidation.add_all();
+    }
+
+    fn drop_all(&mut self) {
+        self.tables.free_all();
+        self.roots.clear();
+        self.current_table = None;
+        self.invalidation.add_all();
+        self.statistics.flushed = self.statistics.flushed.wrapping_add(1);
+    }
+
+    /// SET_STACK: the kernel's stack ends below `top`; `pages` of it have to be mapped writable.
+    ///
+    /// # Errors
+    /// When they are not.
+    pub fn set_stack(&mut self, memory: &impl GuestMemory, top: Gva, pages: u32) -> Result<(), Kill> {
+        self.stack = PinnedStack { top, pages };
+        self.pin_stack(memory)
+    }
+
+    /// Whether a quarter lies wholly where all roots are the same.
+    fn is_shared(&self, quarter: u32) -> bool {
+        let first = quarter.wrapping_mul(F::TOP_ENTRIES_PER_DIRECTORY);
+        F::top_start(first) >= self.kernel_address
+    }
+
+    /// Clears the entries of a directory that a top-level entry stands for.
+    fn unlink_slot(&mut self, directory: TableId, top_index: u32) -> bool {
+        let first = top_index.wrapping_mul(F::DIRECTORY_ENTRIES_PER_TOP);
+        let mut changed = false;
+        for part in 0..F::DIRECTORY_ENTRIES_PER_TOP {
+            changed |= self.tables.unlink(directory, TableIndex::new(first.wrapping_add(part)));
+        }
+        changed
+    }
+}
+
+/// Where an address is found in the processor's tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Place {
+    quarter: u32,
+    directory: TableIndex,
+    leaf: TableIndex,
+}
+
+impl Place {
+    fn of(gva: Gva) -> Self {
+        Self {
+            quarter: gva.raw() >> 30,
+            directory: TableIndex::new(gva.raw() >> 21),
+            leaf: TableIndex::new(gva.raw() >> 12),
+        }
+    }
+}

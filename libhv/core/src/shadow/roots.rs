@@ -1,0 +1,171 @@
+//! The roots that are remembered, in the order of their last use.
+
+use super::slot::{Mirror, Slot, TableId};
+use super::tables::Tables;
+use super::{Current, OPEN, QUARTERS, Shadow};
+use crate::address::Gpa;
+use crate::frames::{TableIndex, TablePool};
+use crate::kill::Kill;
+use crate::memory::{Access, BadAddress, GuestMemory};
+use crate::paging::Format;
+
+/// Roots of which the first two drop everything (R5).
+const BOOT_ROOTS: u32 = 2;
+
+/// A doubly linked list through the roots' own tables, so that every step takes the same time however
+/// many there are.
+#[derive(Debug)]
+pub(super) struct Roots {
+    limit: usize,
+    count: usize,
+    newest: Option<TableId>,
+    oldest: Option<TableId>,
+}
+
+impl Roots {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit: limit.max(1), count: 0, newest: None, oldest: None }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn newest(&self) -> Option<TableId> {
+        self.newest
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.limit);
+    }
+
+    fn push<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>>(
+        &mut self,
+        tables: &mut Tables<T, S>,
+        id: TableId,
+    ) {
+        if let Some(table) = tables.table_mut(id) {
+            table.older = self.newest;
+            table.newer = None;
+        }
+        match self.newest.and_then(|newest| tables.table_mut(newest)) {
+            Some(newest) => newest.newer = Some(id),
+            None => self.oldest = Some(id),
+        }
+        self.newest = Some(id);
+        self.count = self.count.wrapping_add(1);
+    }
+
+    fn remove<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>>(
+        &mut self,
+        tables: &mut Tables<T, S>,
+        id: TableId,
+    ) {
+        let Some((newer, older)) = tables.table(id).map(|table| (table.newer, table.older)) else {
+            return;
+        };
+        match newer.and_then(|newer| tables.table_mut(newer)) {
+            Some(newer) => newer.older = older,
+            None => self.newest = older,
+        }
+        match older.and_then(|older| tables.table_mut(older)) {
+            Some(older) => older.newer = newer,
+            None => self.oldest = newer,
+        }
+        self.count = self.count.saturating_sub(1);
+    }
+}
+
+impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> {
+    /// NEW_PGTABLE: `root` is current from now on.
+    ///
+    /// # Errors
+    /// When it is not RAM, or does not map the pinned stack.
+    pub fn new_pgtable(&mut self, memory: &impl GuestMemory, root: Gpa) -> Result<(), Kill> {
+        let frame = F::root_frame(root);
+        if frame >= memory.frames() {
+            return Err(BadAddress { at: root, length: 4, access: Access::Read }.into());
+        }
+        let root = Current::Root(frame);
+        if root == self.current && self.current_table.is_some() {
+            return Ok(());
+        }
+        if self.boot_roots < BOOT_ROOTS && root != self.current {
+            self.boot_roots = self.boot_roots.wrapping_add(1);
+            self.drop_all();
+        }
+        self.current = root;
+        self.current_table = self.tables.find(Mirror::Root(frame));
+        match self.current_table {
+            Some(id) => {
+                self.roots.remove(&mut self.tables, id);
+                self.roots.push(&mut self.tables, id);
+                Ok(())
+            }
+            None => self.pin_stack(memory),
+        }
+    }
+
+    /// The current root's shadow, made if need be. `None` when the budget is used up.
+    pub(super) fn current_root(&mut self) -> Option<TableId> {
+        if let Some(id) = self.current_table {
+            return Some(id);
+        }
+        let mirror = match self.current {
+            Current::Linear => Mirror::LinearRoot,
+            Current::Root(frame) => Mirror::Root(frame),
+        };
+        while self.roots.count() >= self.roots.limit {
+            self.evict_root()?;
+        }
+        let id = self.create(mirror)?;
+        self.tables.hold(id);
+        self.roots.push(&mut self.tables, id);
+        self.current_table = Some(id);
+        // What all roots share is there from the start: a new address space faults on nothing of it.
+        for quarter in 0..QUARTERS {
+            if self.is_shared(quarter)
+                && let Some(shared) = self.tables.find(Mirror::KernelDirectory { quarter })
+            {
+                self.tables.link(id, TableIndex::new(quarter), shared, OPEN);
+            }
+        }
+        Some(id)
+    }
+
+    /// A new table, for which the least recently used root goes if there is no frame left.
+    pub(super) fn create(&mut self, mirror: Mirror) -> Option<TableId> {
+        match self.tables.create(mirror) {
+            Some(id) => Some(id),
+            None => {
+                self.evict_root()?;
+                self.tables.create(mirror)
+            }
+        }
+    }
+
+    /// Drops the least recently used root, unless it is the current one: then there is none to drop.
+    fn evict_root(&mut self) -> Option<()> {
+        let id = self.roots.oldest.filter(|id| Some(*id) != self.current_table)?;
+        self.roots.remove(&mut self.tables, id);
+        self.tables.release(id);
+        self.statistics.evicted = self.statistics.evicted.wrapping_add(1);
+        // Kernel tables may have lost their last user, and the processor remembers upper levels.
+        self.invalidation.add_all();
+        Some(())
+    }
+
+    /// The shadow of a root that is remembered.
+    pub(super) fn cached_root(&self, root: Gpa) -> Option<TableId> {
+        let frame = F::root_frame(root);
+        if self.current == Current::Root(frame) {
+            return self.current_table;
+        }
+        self.tables.find(Mirror::Root(frame))
+    }
+
+    /// Whether `root` is the current one or remembered.
+    pub(super) fn is_known(&self, root: Gpa) -> bool {
+        self.current == Current::Root(F::root_frame(root)) || self.cached_root(root).is_some()
+    }
+}

@@ -1,0 +1,88 @@
+//! One shadow table: its frame, and what it mirrors.
+
+use crate::address::Gfn;
+use crate::frames::{Frame, Table};
+
+/// Number of a shadow table: its frame's number in the pool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TableId(u32);
+
+impl TableId {
+    pub(super) fn new(number: usize) -> Option<Self> {
+        u32::try_from(number).ok().map(Self)
+    }
+
+    pub(super) fn number(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What a shadow table stands for. There is at most one table for each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mirror {
+    /// A guest root: a page-directory-pointer table.
+    Root(Gfn),
+    /// One gigabyte of one root: a page directory.
+    Directory { root: Gfn, quarter: u32 },
+    /// One gigabyte that lies at or above `kernel_address`, the same in all roots.
+    KernelDirectory { quarter: u32 },
+    /// Part of a guest leaf table: 2 MiB of it, wherever it is used.
+    Leaf { table: Gfn, part: u32 },
+    /// The gva = gpa translation before the first NEW_PGTABLE.
+    LinearRoot,
+    /// One gigabyte of it.
+    LinearDirectory { quarter: u32 },
+    /// Two megabytes of it.
+    LinearLeaf { part: u32 },
+}
+
+impl Mirror {
+    /// Whether entries of the table name guest frames rather than further tables.
+    pub(super) fn is_leaf(self) -> bool {
+        matches!(self, Mirror::Leaf { .. } | Mirror::LinearLeaf { .. })
+    }
+
+    pub(super) fn is_root(self) -> bool {
+        matches!(self, Mirror::Root(_) | Mirror::LinearRoot)
+    }
+
+    /// A number that differs for most pairs of mirrors that are in use together.
+    pub(super) fn hash(self) -> u64 {
+        let (kind, frame, part) = match self {
+            Mirror::Root(root) => (0, root.raw(), 0),
+            Mirror::Directory { root, quarter } => (1, root.raw(), quarter),
+            Mirror::KernelDirectory { quarter } => (2, 0, quarter),
+            Mirror::Leaf { table, part } => (3, table.raw(), part),
+            Mirror::LinearRoot => (4, 0, 0),
+            Mirror::LinearDirectory { quarter } => (5, 0, quarter),
+            Mirror::LinearLeaf { part } => (6, 0, part),
+        };
+        let key = frame.wrapping_shl(16) ^ u64::from(part).wrapping_shl(3) ^ kind;
+        // Fibonacci hashing: consecutive frames spread over all buckets.
+        key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
+    }
+}
+
+/// Bookkeeping of one frame of the pool, and, under the same number, one bucket of the index.
+#[derive(Debug, Default)]
+pub struct Slot {
+    pub(super) table: Option<ShadowTable>,
+    /// First table whose mirror hashes to this slot's number.
+    pub(super) bucket: Option<TableId>,
+}
+
+/// A table in use.
+#[derive(Debug)]
+pub(super) struct ShadowTable {
+    pub(super) frame: Frame<Table>,
+    pub(super) mirror: Mirror,
+    /// Entries of other tables that name this one; a root has one for being in the cache.
+    pub(super) references: u32,
+    /// Present entries.
+    pub(super) live: u32,
+    /// Next table in the same bucket.
+    pub(super) next: Option<TableId>,
+    /// Neighbours in the order of use, for roots.
+    pub(super) newer: Option<TableId>,
+    pub(super) older: Option<TableId>,
+}

@@ -1,0 +1,203 @@
+//! All shadow tables: found by what they mirror, freed when nothing names them any more.
+
+use super::slot::{Mirror, ShadowTable, Slot, TableId};
+use crate::address::Hpa;
+use crate::frames::{TableIndex, TablePool};
+use crate::paging::bits;
+
+/// The tables of one guest. `S` holds one slot for each frame of the pool.
+#[derive(Debug)]
+pub(super) struct Tables<T, S> {
+    pool: T,
+    slots: S,
+    in_use: usize,
+}
+
+impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
+    pub(super) fn new(pool: T, mut slots: S) -> Self {
+        slots.as_mut().fill_with(Slot::default);
+        Self { pool, slots, in_use: 0 }
+    }
+
+    pub(super) fn in_use(&self) -> usize {
+        self.in_use
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.pool.capacity().min(self.slots.as_ref().len())
+    }
+
+    pub(super) fn table(&self, id: TableId) -> Option<&ShadowTable> {
+        self.slots.as_ref().get(id.number())?.table.as_ref()
+    }
+
+    pub(super) fn table_mut(&mut self, id: TableId) -> Option<&mut ShadowTable> {
+        self.slots.as_mut().get_mut(id.number())?.table.as_mut()
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = TableId> + '_ {
+        let slots = self.slots.as_ref().iter().enumerate();
+        slots.filter(|(_, slot)| slot.table.is_some()).filter_map(|(number, _)| TableId::new(number))
+    }
+
+    pub(super) fn address(&self, id: TableId) -> Option<Hpa> {
+        Some(self.table(id)?.frame.address())
+    }
+
+    /// The table that mirrors `mirror`.
+    pub(super) fn find(&self, mirror: Mirror) -> Option<TableId> {
+        let mut next = self.slots.as_ref().get(self.bucket(mirror))?.bucket;
+        while let Some(id) = next {
+            let table = self.table(id)?;
+            if table.mirror == mirror {
+                return Some(id);
+            }
+            next = table.next;
+        }
+        None
+    }
+
+    /// A new, empty table for `mirror`; nothing names it yet. `None` when the budget is used up.
+    pub(super) fn create(&mut self, mirror: Mirror) -> Option<TableId> {
+        let bucket = self.bucket(mirror);
+        let frame = self.pool.take()?;
+        let id = self.pool.number_at(frame.address()).and_then(TableId::new)?;
+        let next = self.slots.as_mut().get_mut(bucket)?.bucket.replace(id);
+        let slot = self.slots.as_mut().get_mut(id.number())?;
+        slot.table = Some(ShadowTable {
+            frame,
+            mirror,
+            references: 0,
+            live: 0,
+            next,
+            newer: None,
+            older: None,
+        });
+        self.in_use = self.in_use.wrapping_add(1);
+        Some(id)
+    }
+
+    pub(super) fn entry(&self, id: TableId, index: TableIndex) -> u64 {
+        self.table(id).map_or(0, |table| self.pool.get(&table.frame, index))
+    }
+
+    /// Replaces an entry of a table. Returns the old one.
+    pub(super) fn set_entry(&mut self, id: TableId, index: TableIndex, entry: u64) -> u64 {
+        let slot = self.slots.as_mut().get_mut(id.number());
+        let Some(table) = slot.and_then(|slot| slot.table.as_mut()) else { return 0 };
+        let old = self.pool.get(&table.frame, index);
+        if old != entry {
+            self.pool.set(&mut table.frame, index, entry);
+            let present = |entry: u64| (entry & bits::P) as u32;
+            table.live = table.live.wrapping_add(present(entry)).wrapping_sub(present(old));
+        }
+        old
+    }
+
+    /// The table that an entry of a table names.
+    pub(super) fn child(&self, id: TableId, index: TableIndex) -> Option<TableId> {
+        self.named_by(self.entry(id, index))
+    }
+
+    fn named_by(&self, entry: u64) -> Option<TableId> {
+        let present = entry & bits::P != 0;
+        present.then(|| self.pool.number_at(Hpa::new(entry & bits::FRAME))).flatten().and_then(TableId::new)
+    }
+
+    /// Makes an entry name `child`, with these rights. Returns the old entry; what it named is
+    /// released.
+    pub(super) fn link(&mut self, id: TableId, index: TableIndex, child: TableId, rights: u64) -> u64 {
+        let Some(table) = self.table_mut(child) else { return 0 };
+        table.references = table.references.wrapping_add(1);
+        let entry = table.frame.address().raw() | rights | bits::P | bits::A;
+        let old = self.set_entry(id, index, entry);
+        if let Some(was) = self.named_by(old) {
+            self.release(was);
+        }
+        old
+    }
+
+    /// Clears an entry that names a table, which is released. Returns whether there was one.
+    pub(super) fn unlink(&mut self, id: TableId, index: TableIndex) -> bool {
+        let old = self.set_entry(id, index, 0);
+        if let Some(was) = self.named_by(old) {
+            self.release(was);
+        }
+        old != 0
+    }
+
+    pub(super) fn hold(&mut self, id: TableId) {
+        if let Some(table) = self.table_mut(id) {
+            table.references = table.references.wrapping_add(1);
+        }
+    }
+
+    /// Drops one reference to a table; with the last one it goes, and with it what it names. Levels
+    /// only go down, so this nests three deep at most.
+    pub(super) fn release(&mut self, id: TableId) {
+        let Some(table) = self.table_mut(id) else { return };
+        table.references = table.references.saturating_sub(1);
+        if table.references != 0 {
+            return;
+        }
+        if !table.mirror.is_leaf() {
+            for index in 0..u32::from(TableIndex::COUNT) {
+                if self.table(id).is_none_or(|table| table.live == 0) {
+                    break;
+                }
+                self.unlink(id, TableIndex::new(index));
+            }
+        }
+        self.free(id);
+    }
+
+    fn free(&mut self, id: TableId) {
+        let Some(table) = self.slots.as_mut().get_mut(id.number()).and_then(|slot| slot.table.take())
+        else {
+            return;
+        };
+        self.forget(id, table.mirror, table.next);
+        self.pool.give(table.frame);
+        self.in_use = self.in_use.wrapping_sub(1);
+    }
+
+    /// Takes a table out of its bucket.
+    fn forget(&mut self, id: TableId, mirror: Mirror, next: Option<TableId>) {
+        let bucket = self.bucket(mirror);
+        let Some(head) = self.slots.as_mut().get_mut(bucket) else { return };
+        if head.bucket == Some(id) {
+            head.bucket = next;
+            return;
+        }
+        let mut at = head.bucket;
+        while let Some(table) = at.and_then(|id| self.table_mut(id)) {
+            if table.next == Some(id) {
+                table.next = next;
+                return;
+            }
+            at = table.next;
+        }
+    }
+
+    /// Frees every table, in time proportional to the pool's size.
+    pub(super) fn free_all(&mut self) {
+        for slot in self.slots.as_mut() {
+            slot.bucket = None;
+            if let Some(table) = slot.table.take() {
+                self.pool.give(table.frame);
+            }
+        }
+        self.in_use = 0;
+    }
+
+    /// Frees every table and gives the pool back.
+    pub(super) fn into_pool(mut self) -> T {
+        self.free_all();
+        self.pool
+    }
+
+    fn bucket(&self, mirror: Mirror) -> usize {
+        let buckets = (self.slots.as_ref().len() as u64).max(1);
+        mirror.hash().checked_rem(buckets).unwrap_or(0) as usize
+    }
+}
