@@ -1,0 +1,188 @@
+//! Virtual interrupts, the clock event, and what happens between exit and entry.
+
+use super::data::Data;
+use super::gates::Gate;
+use super::{Activity, Lguest};
+use crate::address::Gva;
+use crate::clock::{Clock, Nanos};
+use crate::device::Devices;
+use crate::kill::Kill;
+use crate::memory::GuestMemory;
+use crate::personality::{BadIrq, End, Mmu, Next};
+use crate::registers::{Registers, eflags};
+use hv_abi::lguest::{FIRST_IRQ_VECTOR, IF, IRQS, data};
+
+/// The timer's interrupt, as a mask.
+const TIMER: u32 = 1 << 0;
+/// How long an interrupt that could not be delivered waits at most until it is tried again, in
+/// nanoseconds: guests before 4.4 enable interrupts, and all guests unmask them, without telling
+/// (A24). Half a tick of the fastest guest clock.
+const RECHECK: u64 = 1_000_000;
+/// Vector of the debug trap.
+const DEBUG: u8 = 1;
+
+/// What waits to be delivered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Interrupts {
+    /// One bit an interrupt, raised and not delivered.
+    pending: u32,
+    /// When the timer's interrupt is to be raised.
+    clock_event: Option<Nanos>,
+    /// What the host last wrote to `irq_pending`.
+    announced: u32,
+    /// An instruction that the host carried out ran under TF: its debug trap is due.
+    single_step: bool,
+}
+
+impl Interrupts {
+    /// SET_CLOCKEVENT: one shot, `delta` nanoseconds from `now`; 0 cancels. The old one is replaced.
+    pub(super) fn set_clock_event(&mut self, now: Nanos, delta: u32) {
+        self.clock_event = if delta == 0 {
+            None
+        } else {
+            Some(now.after(u64::from(delta)))
+        };
+    }
+
+    /// The host carried out an instruction for the guest. The processor saw none, so under TF it
+    /// would trap one instruction late.
+    pub(super) fn note_single_step(&mut self, regs: &Registers) {
+        self.single_step |= regs.eflags & eflags::TF != 0;
+    }
+
+    fn collect(&mut self, from_devices: u32, clock: &impl Clock) {
+        self.pending |= from_devices & !TIMER;
+        if self.clock_event.is_some_and(|due| due <= clock.now()) {
+            self.clock_event = None;
+            self.pending |= TIMER;
+        }
+    }
+}
+
+impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
+    /// Raises interrupt `irq`. Raising it again before it is delivered changes nothing (LG-145).
+    pub fn raise(&mut self, irq: u32) -> Result<(), BadIrq> {
+        if irq >= IRQS {
+            return Err(BadIrq(irq));
+        }
+        self.interrupts.pending |= 1_u32.wrapping_shl(irq);
+        Ok(())
+    }
+
+    /// When the host has to get in at the latest, even if the guest runs on.
+    pub fn deadline(&self, now: Nanos) -> Option<Nanos> {
+        let undelivered = self.interrupts.pending != 0 && self.data.is_some();
+        // A sleeping guest changes neither its mask nor its flag.
+        let recheck =
+            (undelivered && self.activity == Activity::Running).then(|| now.after(RECHECK));
+        match (self.interrupts.clock_event, recheck) {
+            (Some(event), Some(recheck)) => Some(event.min(recheck)),
+            (event, recheck) => event.or(recheck),
+        }
+    }
+
+    /// Everything between an exit and the next entry: devices, the clock, at most one interrupt,
+    /// and flags that are safe to load. Call it before every entry, and again whenever a sleeping
+    /// guest might have a reason to wake.
+    pub fn before_entry(&mut self, regs: &mut Registers, clock: &impl Clock) -> Result<Next, End> {
+        self.devices.poll(&self.memory);
+        self.interrupts
+            .collect(self.devices.take_interrupts(), clock);
+        if self.interrupts.single_step {
+            self.deliver_single_step(regs)?;
+        }
+        if self.interrupts.pending != 0
+            && let Some(shared) = self.data
+        {
+            self.consider_interrupt(regs, shared, clock)?;
+        }
+        regs.sanitise_eflags();
+        match self.activity {
+            Activity::Running => Ok(Next::Enter),
+            Activity::Halted => Ok(Next::Halt),
+        }
+    }
+
+    fn deliver_single_step(&mut self, regs: &mut Registers) -> Result<(), Kill> {
+        self.interrupts.single_step = false;
+        // A debug trap ends `hlt` as any other event does.
+        self.activity = Activity::Running;
+        self.reflect_debug(regs)
+    }
+
+    /// #DB: the guest's DR6 says BS if it was a single step.
+    pub(super) fn reflect_debug(&mut self, regs: &mut Registers) -> Result<(), Kill> {
+        const SINGLE_STEP: u32 = 1 << 14;
+        if regs.eflags & eflags::TF != 0 {
+            self.debug_status |= SINGLE_STEP;
+        }
+        self.reflect(regs, DEBUG, None, 0)
+    }
+
+    /// One attempt to deliver (5.4). What the historical host got wrong is right here: the enable
+    /// test looks at bit 9 alone, and `irq_pending` goes back to 0.
+    fn consider_interrupt(
+        &mut self,
+        regs: &mut Registers,
+        shared: Data,
+        clock: &impl Clock,
+    ) -> Result<(), Kill> {
+        let blocked = self
+            .memory
+            .read_u32(shared.field(data::BLOCKED_INTERRUPTS))?;
+        let candidates = self.interrupts.pending & !blocked;
+        if candidates == 0 {
+            return self.announce(shared, 0);
+        }
+        if self.activity == Activity::Halted {
+            self.activity = Activity::Running;
+            // HALT means "enable and wait": without this the guest would sleep for ever.
+            shared.set_irq_enabled(&self.memory, IF)?;
+        } else if !shared.interrupts_enabled(&self.memory)? {
+            return self.announce(shared, candidates);
+        }
+        // Before the handler can look: guests compare this with the time-stamp counter (A28).
+        shared.write_time(&self.memory, clock.wall())?;
+        let lowest = candidates & candidates.wrapping_neg();
+        let irq = lowest.trailing_zeros() as u8;
+        let Some(gate) = self.gates.get(FIRST_IRQ_VECTOR.wrapping_add(irq)) else {
+            return self.announce(shared, candidates & !lowest);
+        };
+        self.deliver(regs, shared, gate)?;
+        self.interrupts.pending &= !lowest;
+        self.counters.interrupts = self.counters.interrupts.wrapping_add(1);
+        self.announce(shared, candidates & !lowest)
+    }
+
+    fn deliver(&mut self, regs: &mut Registers, shared: Data, gate: Gate) -> Result<(), Kill> {
+        if regs.eip == shared.noirq_iret && regs.privilege_level() == 1 {
+            self.fold_iret(regs)?;
+        } else {
+            self.push_frame(regs, shared, None)?;
+        }
+        self.enter_handler(regs, shared, gate)
+    }
+
+    /// The guest is about to `iret` with interrupts already on. The frame that it would pop is the
+    /// frame that the interrupt needs, so the `iret` is carried out as far as its flags and the
+    /// interrupt taken on top (4.3). The flags are the guest's own word; the entry sanitises them.
+    fn fold_iret(&mut self, regs: &mut Registers) -> Result<(), Kill> {
+        const FLAGS_IN_FRAME: u32 = 8;
+        let base = self.stack_base(regs.ss, regs)?;
+        let at = base.wrapping_add(regs.esp).wrapping_add(FLAGS_IN_FRAME);
+        regs.eflags = self.read_stack(Gva::new(at))?;
+        Ok(())
+    }
+
+    /// Tells the guest, in `irq_pending`, whether `waiting` interrupts want it to call when it
+    /// enables interrupts.
+    fn announce(&mut self, shared: Data, waiting: u32) -> Result<(), Kill> {
+        let word = if waiting == 0 { 0 } else { IF };
+        if self.interrupts.announced != word {
+            self.interrupts.announced = word;
+            self.memory
+                .write_u32(shared.field(data::IRQ_PENDING), word)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,223 @@
+//! The lguest ABI, generation G5: 32-bit kernels in ring 1 that ask by `int $0x1f`.
+//!
+//! One file for each thing that a guest can see: [hypercalls](hypercall), the [ring](ring) that
+//! queues them, [LGUEST_INIT](init), [SHUTDOWN](shutdown), its [gates], [traps](trap), the frames that
+//! [reflect](reflect) them, virtual [interrupts], and the privileged instructions that are
+//! [decoded](decode) and [emulated](emulate). Numbers in comments, such as LG-020 or A17, are those of the
+//! ABI page's checklist and additions.
+
+mod counters;
+mod data;
+mod decode;
+mod emulate;
+mod gates;
+mod hypercall;
+mod init;
+mod interrupts;
+mod reflect;
+mod ring;
+mod shutdown;
+mod stack;
+mod trap;
+
+#[cfg(test)]
+mod tests;
+
+pub use counters::Counters;
+
+use super::{End, Mmu, Ts};
+use crate::address::Gpa;
+use crate::device::Devices;
+use crate::kill::Kill;
+use crate::memory::GuestMemory;
+use crate::registers::{Registers, eflags};
+use crate::segment::GuestGdt;
+use data::Data;
+use gates::Gates;
+use hv_abi::lguest::{GDT_ENTRIES, KERNEL_CS, KERNEL_DS, SYSCALL_VECTOR, TRAP_HYPERCALL};
+use interrupts::Interrupts;
+use reflect::Nesting;
+use ring::Cursor;
+use stack::KernelStack;
+
+/// What the hardware must be told before the next entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Changes(u8);
+
+impl Changes {
+    /// [`Lguest::gdt`] has a different descriptor somewhere.
+    pub const GDT: Changes = Changes(1 << 0);
+    /// [`Lguest::gate_privilege`] has a different answer for some vector.
+    pub const GATES: Changes = Changes(1 << 1);
+    /// [`Lguest::task_switched`] has a different answer.
+    pub const TS: Changes = Changes(1 << 2);
+    /// Everything: where a new guest starts.
+    pub const ALL: Changes = Changes(7);
+
+    /// Whether there is nothing to tell.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether `change` is among them.
+    pub const fn contains(self, change: Changes) -> bool {
+        self.0 & change.0 == change.0
+    }
+
+    fn add(&mut self, change: Changes) {
+        self.0 |= change.0;
+    }
+}
+
+/// Whether the guest runs or sleeps in HALT.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Activity {
+    Running,
+    Halted,
+}
+
+/// One guest's virtual processor.
+#[derive(Debug)]
+pub struct Lguest<M, U, D> {
+    memory: M,
+    mmu: U,
+    devices: D,
+    /// `None` until LGUEST_INIT; nothing but that call is served before.
+    data: Option<Data>,
+    cursor: Cursor,
+    gdt: GuestGdt,
+    gates: Gates,
+    stack: KernelStack,
+    ts: Ts,
+    /// Argument of the last NEW_PGTABLE: the guest's CR3.
+    root: Gpa,
+    /// Address of the last reflected page fault: the guest's CR2.
+    cr2: u32,
+    /// The guest's DR6, as far as there is one: BS after a reflected single step.
+    debug_status: u32,
+    interrupts: Interrupts,
+    activity: Activity,
+    nesting: Nesting,
+    changes: Changes,
+    counters: Counters,
+}
+
+impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
+    /// A guest that has not run yet; its image is in `memory` already.
+    pub fn new(memory: M, mmu: U, devices: D) -> Self {
+        Self {
+            memory,
+            mmu,
+            devices,
+            data: None,
+            cursor: Cursor::default(),
+            gdt: GuestGdt::new(),
+            gates: Gates::default(),
+            stack: KernelStack::default(),
+            ts: Ts::Clear,
+            root: Gpa::default(),
+            cr2: 0,
+            debug_status: 0,
+            interrupts: Interrupts::default(),
+            activity: Activity::Running,
+            nesting: Nesting::default(),
+            changes: Changes::ALL,
+            counters: Counters::default(),
+        }
+    }
+
+    /// The registers of a guest's first entry at `start` (LG-001 to LG-004).
+    pub fn entry_registers(start: u32) -> Registers {
+        Registers {
+            eip: start,
+            cs: u32::from(KERNEL_CS),
+            ds: u32::from(KERNEL_DS),
+            es: u32::from(KERNEL_DS),
+            ss: u32::from(KERNEL_DS),
+            eflags: eflags::FORCED,
+            ..Registers::default()
+        }
+    }
+
+    /// The guest's memory.
+    pub fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Its memory translation.
+    pub fn mmu(&self) -> &U {
+        &self.mmu
+    }
+
+    /// Its memory translation, to change it.
+    pub fn mmu_mut(&mut self) -> &mut U {
+        &mut self.mmu
+    }
+
+    /// Its devices.
+    pub fn devices_mut(&mut self) -> &mut D {
+        &mut self.devices
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The descriptors that the live table must hold at indices 0 to 31: allow-listed and fixed up.
+    /// Entries 0, 10, 11, 16 and 31 are always zero and may be used by the host.
+    pub fn gdt(&self) -> &[u64; GDT_ENTRIES] {
+        self.gdt.entries()
+    }
+
+    /// DPL of the live gate for `vector`: from which rings `int` may raise it (lguest-abi 8.6).
+    ///
+    /// Only the hypercall, breakpoints, overflow and system calls are open to software; everything
+    /// else has DPL 0, so that no guest can raise a vector that means something else to the host.
+    pub fn gate_privilege(&self, vector: u8) -> u8 {
+        match vector {
+            TRAP_HYPERCALL => 1,
+            vector if opens_to_software(vector) => self.gates.privilege(vector),
+            _ => 0,
+        }
+    }
+
+    /// CR0.TS as the guest wants it.
+    pub fn task_switched(&self) -> Ts {
+        self.ts
+    }
+
+    /// What changed since this was last asked.
+    pub fn take_changes(&mut self) -> Changes {
+        core::mem::take(&mut self.changes)
+    }
+
+    fn set_ts(&mut self, ts: Ts) {
+        if self.ts != ts {
+            self.ts = ts;
+            self.changes.add(Changes::TS);
+        }
+    }
+
+    /// The processor refused the guest's segments or its return address: the state that `regs` has
+    /// cannot be entered (LG-062).
+    pub fn on_entry_fault(&mut self, regs: &Registers) -> End {
+        refused_on_entry(regs, regs.error).into()
+    }
+}
+
+/// Vectors whose live gates take the guest's DPL.
+fn opens_to_software(vector: u8) -> bool {
+    const BREAKPOINT: u8 = 3;
+    const OVERFLOW: u8 = 4;
+    matches!(vector, BREAKPOINT | OVERFLOW) || u32::from(vector) == SYSCALL_VECTOR
+}
+
+/// The reason for a state that the processor refuses on entry: vector 256, which is none.
+fn refused_on_entry(regs: &Registers, detail: u32) -> Kill {
+    Kill::UnhandledTrap {
+        vector: 256,
+        eip: regs.eip,
+        detail,
+    }
+}

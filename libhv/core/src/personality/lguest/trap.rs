@@ -1,0 +1,113 @@
+//! Traps: which are the host's to settle, and which the guest's own.
+
+use super::counters::count;
+use super::emulate::Emulated;
+use super::{Lguest, opens_to_software};
+use crate::address::Gva;
+use crate::clock::Clock;
+use crate::device::Devices;
+use crate::kill::Kill;
+use crate::memory::GuestMemory;
+use crate::personality::{End, Fault, Mmu, Trap, Ts};
+use crate::registers::{Registers, eflags};
+use hv_abi::lguest::{FIRST_IRQ_VECTOR, TRAP_HYPERCALL, data};
+
+const DEBUG: u8 = 1;
+const NMI: u8 = 2;
+const DEVICE_NOT_AVAILABLE: u8 = 7;
+pub(super) const GENERAL_PROTECTION: u8 = 13;
+const PAGE_FAULT: u8 = 14;
+const MACHINE_CHECK: u8 = 18;
+
+/// Error-code bit that says "the selector is a vector" (Intel SDM volume 3, 6.13).
+const ERROR_IDT: u32 = 1 << 1;
+
+/// The error code as a frame has it: only these vectors push one (LG-121).
+fn frame_error(trap: Trap) -> Option<u32> {
+    matches!(trap.vector, 8 | 10..=14 | 17).then_some(trap.error)
+}
+
+impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
+    /// Settles the trap that ended an entry (5.3), or says how the guest ended.
+    pub fn on_trap(
+        &mut self,
+        regs: &mut Registers,
+        trap: Trap,
+        clock: &impl Clock,
+    ) -> Result<(), End> {
+        count(&mut self.counters.exits, u32::from(trap.vector));
+        // Some processors let an `iret` at ring 1 enter virtual-8086 mode, where CS is a number of
+        // the guest's choosing and says nothing about privilege.
+        if regs.eflags & eflags::VM != 0 {
+            return Err(Kill::Virtual8086(regs.eip).into());
+        }
+        match trap.vector {
+            TRAP_HYPERCALL => self.hypercall(regs, clock),
+            PAGE_FAULT => self.page_fault(regs, trap, clock),
+            GENERAL_PROTECTION => Ok(self.general_protection(regs, trap.error)?),
+            // The host's own registers are in place by the time it gets here; only a guest that
+            // asked for the trap has to hear of it.
+            DEVICE_NOT_AVAILABLE if self.ts == Ts::Clear => Ok(()),
+            DEBUG => Ok(self.reflect_debug(regs)?),
+            // The host's own business, which merely happened while the guest ran.
+            NMI | MACHINE_CHECK => Ok(()),
+            vector if vector >= FIRST_IRQ_VECTOR && !opens_to_software(vector) => Ok(()),
+            vector => Ok(self.reflect(regs, vector, frame_error(trap), trap.error)?),
+        }
+    }
+
+    fn page_fault(
+        &mut self,
+        regs: &mut Registers,
+        trap: Trap,
+        clock: &impl Clock,
+    ) -> Result<(), End> {
+        let Ok(address) = u32::try_from(trap.cr2) else {
+            // An access across 4 GiB, by a processor that does not wrap it. The manual allows a
+            // limit violation here (SDM volume 3, 5.3). Reflecting it as a page fault at the wrapped
+            // address would not end: the guest finds that page mapped and tries again.
+            return Ok(self.reflect(regs, GENERAL_PROTECTION, Some(0), 0)?);
+        };
+        let gva = Gva::new(address);
+        let mut fault = self.mmu.page_fault(&self.memory, gva, trap.error)?;
+        if fault != Fault::Repaired && regs.privilege_level() == 1 {
+            // In the middle of a context switch NEW_PGTABLE may still be queued, and the guest's
+            // handler would repair a root that is not in use yet, for ever (A42).
+            let before = self.cursor;
+            self.drain_ring(clock)?;
+            if self.cursor != before {
+                fault = self.mmu.page_fault(&self.memory, gva, trap.error)?;
+            }
+        }
+        let Fault::Reflect { error } = fault else {
+            return Ok(());
+        };
+        self.cr2 = address;
+        if let Some(shared) = self.data {
+            self.memory
+                .write_u32(shared.field(data::CR2), address)
+                .map_err(Kill::from)?;
+        }
+        Ok(self.reflect(regs, PAGE_FAULT, Some(error), address)?)
+    }
+
+    fn general_protection(&mut self, regs: &mut Registers, error: u32) -> Result<(), Kill> {
+        let mut error = error;
+        if error == 0 {
+            if regs.privilege_level() == 1 && self.emulate(regs)? == Emulated::Done {
+                return Ok(());
+            }
+        } else if error & ERROR_IDT != 0 {
+            error = self.refused_interrupt(regs).unwrap_or(error);
+        }
+        self.reflect(regs, GENERAL_PROTECTION, Some(error), error)
+    }
+
+    /// Error code of a software interrupt that its gate's DPL refused: the vector times 8, plus 2
+    /// (LG-069). Long-mode tables have 16-byte entries and some processors scale by that; the
+    /// instruction has the vector itself.
+    fn refused_interrupt(&self, regs: &Registers) -> Option<u32> {
+        let vector = self.fetch(regs).software_interrupt()?;
+        Some(u32::from(vector).wrapping_mul(8) | ERROR_IDT)
+    }
+}
