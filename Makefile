@@ -1,0 +1,185 @@
+# The one door: everything that can be done here is a goal of this file. `make help` lists them.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.SUFFIXES:
+SHELL := /bin/sh
+
+APP     ?= demo
+QEMU    ?= qemu-system-x86_64
+# What is compiled into images; LOG chooses from it when they run.
+DEFMT_LOG ?= debug
+export DEFMT_LOG
+
+ifneq ($(V),1)
+  Q := @
+  CARGO_QUIET := --quiet
+endif
+
+TARGET := x86_64-unknown-linux-gnu
+BUILT  := target/$(TARGET)
+RUNNER := $(BUILT)/debug/hv-run
+IMAGES := build/images
+TESTED := build/tests/images
+say = echo "libhv: $1" >&2
+
+.PHONY: help
+help:
+	@echo 'make run                the demo guest on this terminal'
+	@echo 'make run APP=linux KERNEL=f [INITRD=f] [CMDLINE=s] [MEM=MiB]'
+	@echo '                        that kernel'
+	@echo 'make test [UPDATE=1]    all tests; UPDATE=1 rewrites the golden logs'
+	@echo 'make check              format, lints, documents, licences'
+	@echo 'make image [ISO=1]      prints the path of a bootable ELF file, or of a GRUB ISO'
+	@echo 'make gdb                the host under gdb, stopped before its first instruction'
+	@echo 'make tour               the guided tour through the sources'
+	@echo 'make clean              removes what was built'
+	@echo
+	@echo 'APP=demo|linux          the application          MODE=shared|isolated    what the guest runs beside'
+	@echo 'ACCEL=tcg|kvm           who executes             DETERMINISTIC=1         time counts instructions'
+	@echo 'QEMU=program            which QEMU               MEM=MiB                 guest RAM'
+	@echo 'SMP=n                   processors               LOG=level               off error warn info debug trace'
+	@echo 'RESTART=no              end with 4 instead       V=1                     show commands'
+	@echo
+	@echo 'Exit status of make run: 0 powered off, 3 killed, 4 asks for restart, 5 not started, 1 else.'
+
+# ---- what the machine has to have ------------------------------------------------------------
+
+NEED_QEMU := $(QEMU):qemu-system-x86
+NEED_ISO  := grub-mkrescue:grub-common /usr/lib/grub/i386-pc/moddep.lst:grub-pc-bin xorriso:xorriso mformat:mtools
+
+.PHONY: need-qemu need-iso need-gdb
+need-qemu: ; @tests/doors/need.sh $(NEED_QEMU)
+need-iso:  ; @tests/doors/need.sh $(NEED_ISO)
+need-gdb:  ; @tests/doors/need.sh gdb:gdb
+
+# ---- guests ----------------------------------------------------------------------------------
+
+# The guest's processor may have no SSE, and interrupt handlers save no such registers.
+GUEST_CC := gcc -m32 -march=i686 -O2 -g -Wall -Wextra -Werror -ffreestanding -fno-pic -fno-pie \
+	-mno-sse -mno-mmx -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables
+GUEST_LD := -nostdlib -static -no-pie -Wl,-m,elf_i386,-z,noexecstack,--build-id=none
+
+GUESTS := $(patsubst apps/guests/%/,build/guests/%.elf,$(wildcard apps/guests/*/))
+MICRO_GUESTS := $(patsubst tests/guests/%.c,build/tests/guests/%.elf,$(wildcard tests/guests/*.c)) \
+	$(patsubst tests/guests/%.S,build/tests/guests/%.elf,$(wildcard tests/guests/*.S))
+MICRO_LIBRARY := $(wildcard tests/guests/lib/*.c tests/guests/lib/*.S)
+
+.SECONDEXPANSION:
+build/guests/%.elf: $$(wildcard apps/guests/%/*) linker/guest.ld Makefile
+	@mkdir -p $(@D)
+	$(Q)$(GUEST_CC) -Iapps/guests/$* $(filter %.c %.S,$^) $(GUEST_LD),-T,linker/guest.ld -o $@
+
+define micro_guest
+build/tests/guests/%.elf: tests/guests/%.$1 $(MICRO_LIBRARY) $(wildcard tests/guests/lib/*.h) tests/guests/guest.ld Makefile
+	@mkdir -p $$(@D)
+	$$(Q)$$(GUEST_CC) -Itests/guests/lib $$(filter %.c %.S,$$^) $$(GUEST_LD),-T,tests/guests/guest.ld -o $$@
+endef
+$(eval $(call micro_guest,c))
+$(eval $(call micro_guest,S))
+
+# ---- images ----------------------------------------------------------------------------------
+
+.PHONY: FORCE
+FORCE:
+
+# cargo knows whether anything changed. The log strings and debug information stay beside the image.
+define build_image
+	@test -f apps/$*/Cargo.toml || { $(call say,there is no application $*; see apps/); exit 1; }
+	@$(call say,building $*)
+	$(Q)cargo build $(CARGO_QUIET) --release -p $* $1
+	@mkdir -p $(@D)
+	@cmp -s $(BUILT)/release/$* $(@:.elf=.debug) || cp $(BUILT)/release/$* $(@:.elf=.debug)
+	$(Q)strip --strip-all -o $@ $(@:.elf=.debug)
+endef
+
+$(IMAGES)/%.elf: FORCE $(GUESTS)
+	$(call build_image)
+
+# The same with the shadow tables audited after every exit that changes them.
+$(TESTED)/%.elf: FORCE $(GUESTS)
+	$(call build_image,--features audit)
+
+GRUB_MODULES := multiboot2 normal configfile iso9660 biosdisk part_msdos boot
+space := $() $()
+# The host's command line on a disc; QEMU's -append carries the same words.
+HOST_WORDS = $(strip $(if $(LOG),log=$(LOG)) $(if $(MODE),mode=$(MODE)) $(if $(MEM),memory=$(MEM)) \
+	$(if $(KERNEL),,$(if $(CMDLINE),-- $(CMDLINE))))
+
+%.iso: %.elf need-iso $(RUNNER) FORCE
+	@rm -rf $*.tree && mkdir -p $*.tree/boot/grub
+	@cp $< $*.tree/boot/host.elf
+	@$(if $(KERNEL),$(RUNNER) $(call guest_arguments) --write-module $*.tree/boot/module $<)
+	@printf '%s\n' 'multiboot2 /boot/host.elf '$(call quote,$(HOST_WORDS)) \
+		$(if $(KERNEL),'module2 /boot/module') boot > $*.tree/boot/grub/grub.cfg
+	$(Q)grub-mkrescue -d /usr/lib/grub/i386-pc --install-modules="$(GRUB_MODULES)" \
+		--fonts= --locales= --themes= -o $@ $*.tree >$*.iso.log 2>&1 || { cat $*.iso.log >&2; exit 1; }
+	@rm -rf $*.tree $*.iso.log
+
+.PHONY: image
+image: $(IMAGES)/$(APP).$(if $(ISO),iso,elf)
+	@echo $(CURDIR)/$<
+
+# ---- running ---------------------------------------------------------------------------------
+
+$(RUNNER): FORCE
+	$(Q)cargo build $(CARGO_QUIET) -p hv-runner
+
+quote = '$(subst ','\'',$1)'
+option = $(if $($2),--$1 $(call quote,$($2)))
+guest_arguments = $(call option,kernel,KERNEL) $(call option,initrd,INITRD) $(call option,cmdline,CMDLINE)
+run_command = $(RUNNER) $(call option,qemu,QEMU) $(call option,accel,ACCEL) $(call option,smp,SMP) \
+	$(call option,memory,MEM) $(call option,mode,MODE) $(call option,log,LOG) $(call option,restart,RESTART) \
+	$(if $(filter-out 0,$(DETERMINISTIC)),--deterministic) $(guest_arguments) $(IMAGES)/$(APP).elf
+
+# make itself would turn every failure into status 2. So its process becomes the runner's, by a function
+# that become.so adds to make. Where that cannot be had, the command runs as any other, and 2 it is.
+build/become.so: tests/doors/become.c
+	@mkdir -p $(@D)
+	@gcc -O2 -Wall -shared -fPIC -o $@ $< 2>/dev/null || \
+		{ $(call say,this make cannot pass on the exit status: every failure will be 2); : > $@; }
+last_goal = $(filter run,$(lastword $(MAKECMDGOALS)))
+dry_run = $(findstring n,$(filter-out --%,$(firstword $(MAKEFLAGS))))
+become_command = $(if $(and $(last_goal),$(if $(dry_run),,yes)),$(eval -load build/become.so)$(become exec $1))
+
+.PHONY: run
+run: need-qemu $(RUNNER) $(IMAGES)/$(APP).elf build/become.so
+	$(Q)$(call become_command,$(run_command))$(run_command)
+
+# The console goes to a file, because gdb has this terminal. Before the host turns paging on, only
+# hardware breakpoints (hbreak) hold.
+.PHONY: gdb
+gdb: need-qemu need-gdb $(RUNNER) $(IMAGES)/$(APP).elf
+	@$(call say,the console is in build/gdb-console.log; try: hbreak pvh_entry)
+	$(Q)$(RUNNER) --gdb unix:build/gdb.sock$(,)server=on,wait=off $(filter-out $(RUNNER),$(run_command)) \
+		</dev/null >build/gdb-console.log 2>build/gdb-log.log & runner=$$!; \
+	while [ ! -S build/gdb.sock ] && kill -0 $$runner 2>/dev/null; do sleep 0.1; done; \
+	gdb -q $(IMAGES)/$(APP).debug -ex 'target remote build/gdb.sock'; \
+	kill $$runner 2>/dev/null; rm -f build/gdb.sock; true
+, := ,
+
+# ---- checking --------------------------------------------------------------------------------
+
+TEST_APPS := demo linux
+.PHONY: test
+test: need-qemu need-iso $(MICRO_GUESTS) $(TEST_APPS:%=$(TESTED)/%.elf) $(TESTED)/demo.iso
+	$(Q)HV_IMAGES=$(CURDIR)/$(TESTED) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests QEMU=$(call quote,$(QEMU)) \
+		UPDATE=$(UPDATE) RUST_TEST_THREADS=2 python3 tests/doors/total.py \
+		cargo test $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --no-fail-fast
+
+.PHONY: check
+check: $(GUESTS)
+	$(Q)cargo fmt --all --check
+	$(Q)cargo clippy $(CARGO_QUIET) --workspace --all-targets -- -D warnings
+	$(Q)RUSTDOCFLAGS='-D warnings' cargo doc $(CARGO_QUIET) --workspace --no-deps
+	$(Q)cargo metadata --format-version 1 --locked | python3 tests/doors/licences.py
+	$(Q)python3 tests/doors/tour.py check
+
+.PHONY: tour
+tour:
+	@python3 tests/doors/tour.py print
+
+.PHONY: clean
+clean:
+	rm -rf build
+	cargo clean

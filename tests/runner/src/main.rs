@@ -1,0 +1,181 @@
+//! `hv-run`: boots an image with its console on this terminal.
+
+mod terminal;
+
+use clap::{Parser, ValueEnum};
+use hv_runner::archive::Archive;
+use hv_runner::{Accelerator, Clock, LogLine, Machine, Outcome, RunError, STOP, Watcher};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use terminal::Session;
+
+/// The host could not be given a guest.
+const NOT_STARTED: u8 = 5;
+const RESTART: u8 = 4;
+/// RAM for the host beside the guest's, in MiB.
+const HOST_MEMORY_MIB: u32 = 128;
+/// Guest RAM that applications choose for themselves fits into a machine of this many MiB.
+const USUAL_MEMORY_MIB: u32 = 256;
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Accel {
+    Tcg,
+    Kvm,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Restart {
+    /// Boot the image again, with the input that is left.
+    Yes,
+    /// Exit with status 4.
+    No,
+}
+
+/// Boots a libhv image in QEMU. The guest's console is this terminal; the host's log goes to stderr.
+///
+/// Exit status: 0 the guest powered off, 3 it was killed, 4 it asked for a restart and --restart=no,
+/// 5 the host could not start it, 1 anything else.
+#[derive(Parser)]
+#[command(name = "hv-run", version)]
+struct Arguments {
+    /// The image: an ELF file. Log strings are read from the same name with the extension `debug`.
+    image: PathBuf,
+    /// QEMU's program.
+    #[arg(long, env = "QEMU", default_value = "qemu-system-x86_64")]
+    qemu: PathBuf,
+    /// Who executes the machine's instructions.
+    #[arg(long, value_enum, default_value = "tcg")]
+    accel: Accel,
+    /// Processors of the machine.
+    #[arg(long, default_value_t = 1)]
+    smp: u32,
+    /// Guest RAM in MiB; without it the application decides.
+    #[arg(long)]
+    memory: Option<u32>,
+    /// RAM of the whole machine in MiB; without it enough for the guest's.
+    #[arg(long)]
+    machine_memory: Option<u32>,
+    /// What of the host is mapped while the guest runs: shared or isolated.
+    #[arg(long)]
+    mode: Option<String>,
+    /// Log level: off, error, warn, info, debug or trace.
+    #[arg(long)]
+    log: Option<String>,
+    /// More words for the host's command line.
+    #[arg(long, default_value = "")]
+    append: String,
+    /// A kernel to pass as boot module.
+    #[arg(long)]
+    kernel: Option<PathBuf>,
+    /// An initrd to go with the kernel.
+    #[arg(long, requires = "kernel")]
+    initrd: Option<PathBuf>,
+    /// The guest's command line.
+    #[arg(long)]
+    cmdline: Option<String>,
+    /// Time counts instructions: runs repeat exactly.
+    #[arg(long)]
+    deterministic: bool,
+    /// What happens when the guest asks for a restart.
+    #[arg(long, value_enum, default_value = "yes")]
+    restart: Restart,
+    /// Stop before the first instruction until gdb comes to this QEMU character device.
+    #[arg(long)]
+    gdb: Option<String>,
+}
+
+impl Arguments {
+    /// The host's command line.
+    fn command_line(&self) -> String {
+        let mut words = Vec::new();
+        words.extend(self.log.as_ref().map(|level| format!("log={level}")));
+        words.extend(self.mode.as_ref().map(|mode| format!("mode={mode}")));
+        words.extend(self.memory.map(|mib| format!("memory={mib}")));
+        words.extend(self.append.split_whitespace().map(str::to_owned));
+        // Beside a kernel the command line travels in the archive.
+        if let (Some(cmdline), None) = (&self.cmdline, &self.kernel) {
+            words.push(format!("-- {cmdline}"));
+        }
+        words.join(" ")
+    }
+
+    /// The boot module: an archive of `kernel`, `initrd` and `cmdline`.
+    fn module(&self) -> Result<Option<Vec<u8>>, RunError> {
+        let Some(kernel) = &self.kernel else { return Ok(None) };
+        let mut archive = Archive::default().file("kernel", &read(kernel)?);
+        if let Some(initrd) = &self.initrd {
+            archive = archive.file("initrd", &read(initrd)?);
+        }
+        if let Some(cmdline) = &self.cmdline {
+            archive = archive.file("cmdline", cmdline.as_bytes());
+        }
+        Ok(Some(archive.finish()))
+    }
+
+    fn machine_memory(&self) -> u32 {
+        let needed = self.memory.map_or(0, |guest| guest.saturating_add(HOST_MEMORY_MIB));
+        self.machine_memory.unwrap_or(needed.max(USUAL_MEMORY_MIB))
+    }
+
+    fn machine(&self) -> Result<Machine, RunError> {
+        let mut machine = Machine::new(&self.image)
+            .qemu(&self.qemu)
+            .accelerator(match self.accel {
+                Accel::Tcg => Accelerator::Tcg,
+                Accel::Kvm => Accelerator::Kvm,
+            })
+            .clock(if self.deterministic { Clock::Counted } else { Clock::Real })
+            .memory_mib(self.machine_memory())
+            .processors(self.smp)
+            .command_line(self.command_line())
+            .deadline(None);
+        if let Some(module) = self.module()? {
+            machine = machine.module(module);
+        }
+        if let Some(device) = &self.gdb {
+            machine = machine.gdb(device);
+        }
+        Ok(machine)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, RunError> {
+    std::fs::read(path).map_err(|error| RunError::Read(path.to_owned(), error))
+}
+
+fn watcher() -> Watcher {
+    Watcher {
+        console: Box::new(|bytes| {
+            let mut stdout = std::io::stdout();
+            // Whoever closed our output does not want the rest; the guest runs on.
+            let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+        }),
+        log: Box::new(|line: &LogLine| eprintln!("{line}")),
+        qemu: Box::new(|line| eprintln!("{line}")),
+    }
+}
+
+/// Runs the machine, and again as long as its guest asks for a restart.
+fn run(arguments: &Arguments) -> Result<Outcome, RunError> {
+    let machine = arguments.machine()?;
+    let session = Session::start()?;
+    loop {
+        let running = machine.spawn_with(session.input()?, watcher())?;
+        session.watch(running.killer());
+        let outcome = running.wait();
+        if outcome.status != RESTART || arguments.restart == Restart::No {
+            return Ok(outcome);
+        }
+        eprintln!("libhv: restart: {}", outcome.stop());
+    }
+}
+
+fn main() -> ExitCode {
+    let (reason, status) = match run(&Arguments::parse()) {
+        Ok(outcome) => (outcome.stop().to_owned(), outcome.status),
+        Err(error) => (error.to_string(), NOT_STARTED),
+    };
+    eprintln!("{STOP}{reason}");
+    ExitCode::from(status)
+}

@@ -1,0 +1,296 @@
+//! A machine that runs: its streams, and its end.
+
+use crate::error::RunError;
+use crate::log::{LogDecoder, LogLine};
+use crate::machine::Machine;
+use crate::monitor::Monitor;
+use crate::outcome::{End, Outcome};
+use std::fmt;
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Who hears what the machine says, while it says it.
+pub struct Watcher {
+    /// Bytes of COM1.
+    pub console: Box<dyn FnMut(&[u8]) + Send>,
+    /// Lines of the log, except stop lines: the outcome has the one that counts.
+    pub log: Box<dyn FnMut(&LogLine) + Send>,
+    /// Lines of QEMU's own.
+    pub qemu: Box<dyn FnMut(&str) + Send>,
+}
+
+impl Default for Watcher {
+    fn default() -> Self {
+        Watcher { console: Box::new(|_| ()), log: Box::new(|_| ()), qemu: Box::new(|_| ()) }
+    }
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watcher")
+    }
+}
+
+/// What has been heard so far.
+#[derive(Debug, Default)]
+struct Heard {
+    console: Vec<u8>,
+    log: Vec<LogLine>,
+    console_closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    heard: Mutex<Heard>,
+    news: Condvar,
+}
+
+impl Record {
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Heard)) {
+        change(&mut self.heard());
+        self.news.notify_all();
+    }
+
+    /// Waits until `found` finds something, the console closes or the deadline passes.
+    fn wait<T>(&self, deadline: Option<Instant>, mut found: impl FnMut(&Heard) -> Option<T>) -> Option<T> {
+        let mut heard = self.heard();
+        loop {
+            if let Some(result) = found(&heard) {
+                return Some(result);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if heard.console_closed || left == Some(Duration::ZERO) {
+                return None;
+            }
+            heard = match left {
+                Some(left) => self.news.wait_timeout(heard, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.news.wait(heard).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+/// Ends a machine from another thread.
+#[derive(Clone, Debug)]
+pub struct Killer(Arc<Mutex<Process>>);
+
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    killed: Option<End>,
+}
+
+impl Killer {
+    /// Ends the machine as the developer's wish.
+    pub fn interrupt(&self) {
+        self.kill(End::Interrupted);
+    }
+
+    fn kill(&self, end: End) {
+        let mut process = self.process();
+        process.killed.get_or_insert(end);
+        // It may have ended by itself in the meantime; that is as good.
+        let _ = process.child.kill();
+    }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running machine. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    killer: Killer,
+    record: Arc<Record>,
+    threads: Vec<JoinHandle<()>>,
+    qemu_messages: JoinHandle<String>,
+    input: Option<PipeWriter>,
+    log_socket: std::path::PathBuf,
+    monitor: UnixListener,
+    deadline: Option<Instant>,
+    /// Console bytes that `expect` is done with.
+    matched: usize,
+    _directory: TempDir,
+}
+
+impl Running {
+    pub(crate) fn start(
+        machine: &Machine,
+        log_strings: &[u8],
+        input: PipeReader,
+        mut watcher: Watcher,
+    ) -> Result<Self, RunError> {
+        let directory = tempfile::tempdir().map_err(RunError::connection("temporary directory"))?;
+        let log_socket = directory.path().join("log");
+        let log = UnixListener::bind(&log_socket).map_err(RunError::connection("log"))?;
+        let monitor = UnixListener::bind(directory.path().join("monitor"))
+            .map_err(RunError::connection("monitor"))?;
+        if let Some(module) = machine.boot_module() {
+            let path = directory.path().join("module");
+            std::fs::write(&path, module).map_err(RunError::connection("boot module"))?;
+        }
+        let mut decoder = LogDecoder::new(log_strings);
+        let mut child = Command::new(machine.program())
+            .args(machine.arguments(directory.path()))
+            .stdin(input)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| RunError::Start(machine.program().to_owned(), error))?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let record = Arc::new(Record::default());
+
+        let console_record = Arc::clone(&record);
+        let console = std::thread::spawn(move || {
+            if let Some(stdout) = stdout {
+                each_chunk(stdout, |bytes| {
+                    (watcher.console)(bytes);
+                    console_record.update(|heard| heard.console.extend_from_slice(bytes));
+                });
+            }
+            console_record.update(|heard| heard.console_closed = true);
+        });
+        let log_record = Arc::clone(&record);
+        let log = std::thread::spawn(move || {
+            let mut tell = |lines: Vec<LogLine>| {
+                lines.iter().filter(|line| line.stop().is_none()).for_each(&mut watcher.log);
+                log_record.update(|heard| heard.log.extend(lines));
+            };
+            if let Ok((socket, _)) = log.accept() {
+                each_chunk(socket, |bytes| tell(decoder.push(bytes)));
+            }
+            tell(decoder.finish());
+        });
+        let qemu_messages = std::thread::spawn(move || {
+            let mut messages = String::new();
+            let lines = stderr.map(BufReader::new).into_iter().flat_map(BufRead::lines);
+            for line in lines.map_while(Result::ok) {
+                (watcher.qemu)(&line);
+                messages.push_str(&line);
+                messages.push('\n');
+            }
+            messages
+        });
+        Ok(Running {
+            killer: Killer(Arc::new(Mutex::new(Process { child, killed: None }))),
+            record,
+            threads: vec![console, log],
+            qemu_messages,
+            input: None,
+            log_socket,
+            monitor,
+            deadline: machine.time_limit().map(|limit| Instant::now() + limit),
+            matched: 0,
+            _directory: directory,
+        })
+    }
+
+    pub(crate) fn keep_input(&mut self, input: PipeWriter) {
+        self.input = Some(input);
+    }
+
+    /// A handle that ends the machine from elsewhere.
+    pub fn killer(&self) -> Killer {
+        self.killer.clone()
+    }
+
+    /// Types `text` on the console.
+    pub fn send(&mut self, text: &str) -> Result<(), RunError> {
+        match &mut self.input {
+            Some(input) => input.write_all(text.as_bytes()).map_err(RunError::connection("console")),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the console says `text`, and returns everything since the last match.
+    pub fn expect(&mut self, text: &str) -> Result<String, RunError> {
+        let from = self.matched;
+        let end = self.record.wait(self.deadline, |heard| {
+            let rest = &heard.console[from..];
+            let at = rest.windows(text.len()).position(|window| window == text.as_bytes())?;
+            Some(from + at + text.len())
+        });
+        let heard = self.record.heard();
+        let until = end.unwrap_or(heard.console.len());
+        let got = String::from_utf8_lossy(&heard.console[from..until]).replace('\r', "");
+        if end.is_none() {
+            return Err(RunError::Unexpected { wanted: text.to_owned(), got });
+        }
+        self.matched = until;
+        Ok(got)
+    }
+
+    /// Waits until a line of the log contains `text`, and returns it.
+    pub fn expect_log(&mut self, text: &str) -> Result<LogLine, RunError> {
+        let found = self.record.wait(self.deadline, |heard| {
+            heard.log.iter().find(|line| line.text.contains(text)).cloned()
+        });
+        found.ok_or_else(|| {
+            let log: Vec<String> = self.record.heard().log.iter().map(LogLine::to_string).collect();
+            RunError::Unexpected { wanted: text.to_owned(), got: log.join("\n") }
+        })
+    }
+
+    /// Opens QEMU's monitor; there is one connection a machine.
+    pub fn monitor(&mut self) -> Result<Monitor, RunError> {
+        let (stream, _) = self.monitor.accept().map_err(RunError::connection("monitor"))?;
+        Monitor::new(stream)
+    }
+
+    /// Waits for the machine's end.
+    pub fn wait(mut self) -> Outcome {
+        let closed = self.record.wait(self.deadline, |heard| heard.console_closed.then_some(()));
+        if closed.is_none() {
+            self.killer.kill(End::Deadline);
+        }
+        let end = {
+            let mut process = self.killer.process();
+            let exit = process.child.wait();
+            let by_itself = exit.map(End::of_qemu).unwrap_or(End::Interrupted);
+            // A machine that ended by itself before it could be killed has its own reason.
+            match (by_itself, process.killed) {
+                (End::Qemu(_), Some(killed)) => killed,
+                _ => by_itself,
+            }
+        };
+        // A QEMU that died early never opened the log; this ends the wait for it.
+        drop(UnixStream::connect(&self.log_socket));
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        let heard = std::mem::take(&mut *self.record.heard());
+        let messages = std::mem::replace(&mut self.qemu_messages, std::thread::spawn(String::new));
+        let messages = messages.join().unwrap_or_default();
+        Outcome::new(end, heard.console, heard.log, messages)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut process = self.killer.process();
+        let _ = process.child.kill();
+        let _ = process.child.wait();
+    }
+}
+
+fn each_chunk(mut stream: impl Read, mut take: impl FnMut(&[u8])) {
+    let mut chunk = [0; 16 * 1024];
+    loop {
+        match stream.read(&mut chunk) {
+            Ok(0) => return,
+            Ok(count) => take(&chunk[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
