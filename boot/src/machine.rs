@@ -155,9 +155,9 @@ impl Machine {
         Self { frames, tables, raw }
     }
 
-    /// The host's command line.
-    pub fn command_line(&self) -> &[u8] {
-        &self.raw.command_line
+    /// The host's command line; empty from the second time on.
+    pub fn take_command_line(&mut self) -> Vec<u8, COMMAND_LINE> {
+        core::mem::take(&mut self.raw.command_line)
     }
 
     /// The files that the boot loader brought.

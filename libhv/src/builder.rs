@@ -1,33 +1,35 @@
 //! From a machine and a description of the guest to a guest that is ready to run.
 
+use crate::device::Device;
 use crate::exit::StartError;
-use crate::guest::{Guest, Parts};
+use crate::guest::{Guest, HostLguest, HostShadow, Parts};
 use crate::ports::ClaimedPorts;
 use core::ops::RangeInclusive;
 use hv_boot::Machine;
 use hv_core::address::PAGE_SIZE;
 use hv_core::clock::Clock as _;
-use hv_core::command_line::Options;
-use hv_core::device::{Devices, NoDevices};
-use hv_core::frames::{FrameAllocator, GuestRam, Host, Run, Table};
-use hv_core::load::{BootModule, Kernel};
-use hv_core::personality::lguest::Lguest;
-use hv_core::shadow::{self, Shadow};
+use hv_core::command_line::{MEMORY_MIB, Mode, Options};
+use hv_core::device::pci::{MAX_DEVICES, PciBus};
+use hv_core::frames::{Frame, OutOfFrames, Table};
+use hv_core::load::{self, Boot, Modules};
+use hv_core::memory::GuestMemory as _;
+use hv_core::shadow::{LEAST_TABLES, Shadow, Slot};
 use hv_hw::apic::LocalApic;
 use hv_hw::clock::{Clocks, Timer};
 use hv_hw::guest_ram::DirectRam;
 use hv_hw::guest_space::GuestSpace;
+use hv_hw::host_paging::{self, PageTables};
 use hv_hw::pic::Pic;
+use hv_hw::storage;
 use hv_hw::switch::{Isolation, Switch};
 use hv_hw::table_pool::FixedPool;
 
 /// One mebibyte.
 pub const MIB: u64 = 1 << 20;
 
-/// Least guest RAM: the boot page, its command line, and room for a kernel.
-const LEAST_MEMORY: u64 = 4 * MIB;
-/// Most guest RAM: a 32-bit guest addresses 4 GiB, of which devices keep the last.
-const MOST_MEMORY: u64 = 3072 * MIB;
+const FRAMES_PER_MIB: u64 = MIB / PAGE_SIZE as u64;
+const FRAMES_PER_2_MIB: u64 = 2 * FRAMES_PER_MIB;
+const KIB_PER_FRAME: u64 = PAGE_SIZE as u64 / 1024;
 /// Shadow tables take at most this fraction of guest RAM, unless the application says otherwise.
 const SHADOW_FRACTION: u64 = 32;
 /// ... and at least this much.
@@ -37,7 +39,7 @@ const ROOTS: usize = 64;
 
 /// What a guest is to be. Ends with [`Builder::start`].
 #[must_use = "a guest runs after `start`"]
-pub struct Builder<D = NoDevices> {
+pub struct Builder {
     machine: Machine,
     memory: u64,
     shadow_budget: Option<u64>,
@@ -46,11 +48,13 @@ pub struct Builder<D = NoDevices> {
     kernel: Option<&'static [u8]>,
     initrd: Option<&'static [u8]>,
     command_line: &'static str,
-    devices: D,
+    devices: heapless::Vec<Device, MAX_DEVICES>,
+    /// Devices that were named; more than fit are an error at the start.
+    named_devices: usize,
     claimed: Option<RangeInclusive<u16>>,
 }
 
-impl Builder<NoDevices> {
+impl Builder {
     pub(crate) fn new(machine: Machine) -> Self {
         Self {
             machine,
@@ -61,14 +65,13 @@ impl Builder<NoDevices> {
             kernel: None,
             initrd: None,
             command_line: "",
-            devices: NoDevices,
+            devices: heapless::Vec::new(),
+            named_devices: 0,
             claimed: None,
         }
     }
-}
 
-impl<D: Devices> Builder<D> {
-    /// Guest RAM in bytes: whole pages, 4 MiB to 3 GiB. `memory=` on the host's command line, in MiB,
+    /// Guest RAM in bytes: whole pages, 2 MiB to 3 GiB. `memory=` on the host's command line, in MiB,
     /// comes first.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;
@@ -117,4 +120,155 @@ impl<D: Devices> Builder<D> {
         self.claimed = Some(ports);
         self
     }
+
+    /// Gives the guest a device.
+    pub fn device(mut self, device: impl Into<Device>) -> Self {
+        self.named_devices += 1;
+        // What does not fit is reported when the guest starts.
+        let _ = self.devices.push(device.into());
+        self
+    }
+
+    /// Loads the guest and makes the hardware ready for it.
+    ///
+    /// # Errors
+    /// When the host's command line, the boot module, the kernel or the sizes do not allow a guest.
+    /// Nothing of it has run.
+    pub fn start(mut self) -> Result<Guest, StartError> {
+        let line = self.machine.take_command_line();
+        let options = Options::parse(&line).map_err(StartError::configuration)?;
+        if let Some(level) = options.log {
+            hv_hw::log::set_level(level);
+        }
+        let module = self.machine.modules().first().map(|module| module.contents());
+        let modules = match module {
+            Some(module) => Modules::parse(module).map_err(load::LoadError::from)?,
+            None => Modules::default(),
+        };
+        let boot = Boot {
+            kernel: modules.kernel.or(self.kernel).ok_or(StartError::NoKernel)?,
+            initrd: modules.initrd.or(self.initrd).unwrap_or_default(),
+            command_line: (options.guest.or(modules.command_line))
+                .unwrap_or(self.command_line.as_bytes()),
+        };
+        let isolation = match options.mode {
+            Some(Mode::Shared) => Isolation::Shared,
+            Some(Mode::Isolated) => Isolation::Isolated,
+            None => self.isolation,
+        };
+        if let Some(mib) = options.memory_mib {
+            self.memory = u64::from(mib) * MIB;
+        }
+        if let Some(roots) = options.roots {
+            self.roots = roots as usize;
+        }
+
+        let before = self.machine.frames.statistics().free;
+        let memory = self.guest_ram()?;
+        let devices = self.plug_devices(&memory)?;
+        let start = load::load(&memory, &boot)?;
+        let shadow = self.shadow()?;
+        let shadow_frames = shadow.statistics().capacity as u64;
+        let ram_frames = memory.frames().raw();
+
+        let Machine { frames, tables, .. } = &mut self.machine;
+        let registers =
+            tables.map_device(frames, LocalApic::physical_base()).map_err(out_of("a page table"))?;
+        // SAFETY: `map_device` mapped that very page uncached, and nothing ever unmaps it.
+        let apic = unsafe { LocalApic::new(registers) };
+        let clocks = Clocks::calibrate(&apic);
+        let upper_half = match isolation {
+            Isolation::Shared => tables.root(),
+            Isolation::Isolated => {
+                PageTables::switcher_only(frames).map_err(out_of("a page table"))?.root()
+            }
+        };
+        let pml4 = frames.take_frame().map_err(out_of("a page table"))?;
+        let space = GuestSpace::new(pml4.into_state(), upper_half);
+        let switch = Switch::take(isolation, tables.root(), space.address());
+        let used = before - frames.statistics().free - ram_frames - shadow_frames;
+        report(&clocks, isolation, ram_frames, shadow_frames, used);
+
+        let parts = Parts {
+            lguest: HostLguest::new(memory, shadow, ClaimedPorts::new(devices, self.claimed)),
+            switch,
+            space,
+            clocks,
+            timer: Timer::new(apic),
+            pic: Pic::new(),
+        };
+        Ok(Guest::new(parts, start.raw() as u32))
+    }
+
+    /// Guest RAM, cleared.
+    fn guest_ram(&mut self) -> Result<DirectRam, StartError> {
+        let limits = (u64::from(*MEMORY_MIB.start()), u64::from(*MEMORY_MIB.end()));
+        let page = u64::from(PAGE_SIZE);
+        let inside = limits.0 * MIB <= self.memory && self.memory <= limits.1 * MIB;
+        if !inside || !self.memory.is_multiple_of(page) {
+            let (least, most) = limits;
+            return Err(StartError::MemorySize { wanted: self.memory, least, most });
+        }
+        // On a 2 MiB boundary, so that the guest's own large runs are the machine's too.
+        let run = (self.machine.frames)
+            .take(self.memory / page, FRAMES_PER_2_MIB)
+            .map_err(out_of("guest memory"))?;
+        Ok(DirectRam::new(run.into_state()))
+    }
+
+    fn plug_devices(&mut self, memory: &DirectRam) -> Result<PciBus<Device>, StartError> {
+        if self.named_devices > MAX_DEVICES {
+            let text = format_args!("{} devices; a guest has {MAX_DEVICES} at most", self.named_devices);
+            return Err(StartError::configuration(text));
+        }
+        let mut bus = PciBus::new(memory.frames().start());
+        for device in core::mem::take(&mut self.devices) {
+            bus.plug(device).map_err(StartError::configuration)?;
+        }
+        Ok(bus)
+    }
+
+    /// An empty shadow, with its budget of tables and the bookkeeping for them.
+    fn shadow(&mut self) -> Result<HostShadow, StartError> {
+        let default = (self.memory / SHADOW_FRACTION).max(LEAST_SHADOW);
+        let bytes = self.shadow_budget.unwrap_or(default);
+        let tables = (bytes / u64::from(PAGE_SIZE)) as usize;
+        if tables < LEAST_TABLES {
+            let text = format_args!("a shadow budget of {bytes} bytes; {LEAST_TABLES} pages are the least");
+            return Err(StartError::configuration(text));
+        }
+        let frames = &mut self.machine.frames;
+        let mut take = |count| frames.take(count, 1).map_err(out_of("shadow page tables"));
+        let run = take(tables as u64)?;
+        let stack = take(storage::frames_for::<Option<Frame<Table>>>(tables))?;
+        let slots = take(storage::frames_for::<Slot>(tables))?;
+        let stack = storage::array(stack.into_state(), tables, || None);
+        let slots = storage::array(slots.into_state(), tables, Slot::default);
+        Ok(Shadow::new(FixedPool::new(run.into_state(), stack), slots, self.roots))
+    }
+}
+
+/// Says what did not fit, in the units that people give memory in.
+fn out_of(purpose: &'static str) -> impl Fn(OutOfFrames) -> StartError {
+    move |OutOfFrames { wanted, largest }| StartError::Memory {
+        purpose,
+        wanted: wanted.div_ceil(FRAMES_PER_MIB),
+        largest: largest / FRAMES_PER_MIB,
+    }
+}
+
+/// One line for whoever reads the log.
+fn report(clocks: &Clocks, isolation: Isolation, ram: u64, shadow: u64, host: u64) {
+    let mode = match isolation {
+        Isolation::Shared => "shared",
+        Isolation::Isolated => "isolated",
+    };
+    hv_hw::log_info!(
+        "{=str} mode, guest memory {=u64} MiB, shadow budget {=u64} KiB, host {=u64} KiB, tsc {=u32} kHz",
+        mode,
+        ram / FRAMES_PER_MIB,
+        shadow * KIB_PER_FRAME,
+        (host + host_paging::image_frames()) * KIB_PER_FRAME,
+        clocks.tsc_khz(),
+    );
 }

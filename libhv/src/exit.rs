@@ -171,6 +171,12 @@ fn cut<const N: usize>(value: impl fmt::Display) -> heapless::String<N> {
     text.0
 }
 
+impl From<LoadError> for StartError {
+    fn from(error: LoadError) -> Self {
+        StartError::Load(error)
+    }
+}
+
 impl From<StartError> for Stop {
     fn from(error: StartError) -> Self {
         Stop::new(Status::NotStarted, error)

@@ -2,15 +2,16 @@
 
 use crate::exit::{Exit, PortRead, Stop};
 use crate::kick::Kicker;
+use crate::device::Device;
 use crate::ports::ClaimedPorts;
 use hv_core::address::{Gpa, Gva};
 use hv_core::clock::Clock as _;
-use hv_core::device::{Devices, NoDevices, Width};
+use hv_core::device::pci::PciBus;
 use hv_core::memory::{BadAddress, GuestMemory as _};
-use hv_core::personality::lguest::{BadIrq, Changes, Lguest};
-use hv_core::personality::{End, Next, Trap, Ts};
+use hv_core::personality::lguest::{Changes, Counters, Lguest};
+use hv_core::personality::{BadIrq, End, Next, NoHandler, Trap, Ts};
 use hv_core::registers::Registers;
-use hv_core::shadow::{Invalidation, Shadow, Slot};
+use hv_core::shadow::{self, Invalidation, Shadow, Slot};
 use hv_hw::apic::{SPURIOUS_VECTOR, TIMER_VECTOR};
 use hv_hw::clock::{Clocks, Timer};
 use hv_hw::guest_ram::DirectRam;
@@ -22,11 +23,11 @@ use hv_hw::table_pool::FixedPool;
 /// The shadow with the host's own frames and storage.
 pub(crate) type HostShadow = Shadow<FixedPool, &'static mut [Slot]>;
 /// The personality with the host's own memory and shadow.
-pub(crate) type HostLguest<D> = Lguest<DirectRam, HostShadow, ClaimedPorts<D>>;
+pub(crate) type HostLguest = Lguest<DirectRam, HostShadow, ClaimedPorts<PciBus<Device>>>;
 
 /// A guest, with the one processor it runs on.
-pub struct Guest<D> {
-    lguest: HostLguest<D>,
+pub struct Guest {
+    lguest: HostLguest,
     switch: Switch,
     space: GuestSpace,
     clocks: Clocks,
@@ -38,8 +39,8 @@ pub struct Guest<D> {
 }
 
 /// What [`Builder::start`](crate::Builder::start) puts together.
-pub(crate) struct Parts<D> {
-    pub lguest: HostLguest<D>,
+pub(crate) struct Parts {
+    pub lguest: HostLguest,
     pub switch: Switch,
     pub space: GuestSpace,
     pub clocks: Clocks,
@@ -47,17 +48,15 @@ pub(crate) struct Parts<D> {
     pub pic: Pic,
 }
 
-impl Guest<NoDevices> {
+impl Guest {
     /// Describes a guest for `machine`; see [`Builder`](crate::Builder).
-    pub fn build(machine: hv_boot::Machine) -> crate::Builder<NoDevices> {
+    pub fn build(machine: hv_boot::Machine) -> crate::Builder {
         crate::Builder::new(machine)
     }
-}
 
-impl<D: Devices> Guest<D> {
-    pub(crate) fn new(parts: Parts<D>, start: u32) -> Self {
+    pub(crate) fn new(parts: Parts, start: u32) -> Self {
         let Parts { lguest, mut switch, space, clocks, timer, mut pic } = parts;
-        *switch.registers() = hv_core::personality::lguest::entry_registers(start);
+        *switch.registers() = HostLguest::entry_registers(start);
         pic.unmask(COM1_LINE);
         Self { lguest, switch, space, clocks, timer, pic, ended: None, host_interrupts: 0 }
     }
@@ -96,7 +95,7 @@ impl<D: Devices> Guest<D> {
     fn turn(&mut self) -> Result<Option<Exit>, End> {
         match self.lguest.before_entry(self.switch.registers(), &self.clocks)? {
             Next::Halt => {
-                self.timer.arm(self.lguest.deadline(), &self.clocks);
+                self.arm_timer();
                 if let Some(vector) = self.switch.idle() {
                     self.interrupt(vector);
                 }
@@ -105,7 +104,7 @@ impl<D: Devices> Guest<D> {
             Next::Enter => {}
         }
         self.tell_hardware();
-        self.timer.arm(self.lguest.deadline(), &self.clocks);
+        self.arm_timer();
         match self.switch.enter() {
             HwExit::Trap { vector, error, cr2 } => {
                 let trap = Trap { vector, error, cr2 };
@@ -119,6 +118,17 @@ impl<D: Devices> Guest<D> {
             }
             HwExit::Refused => Err(self.lguest.on_entry_fault(self.switch.registers())),
         }
+    }
+
+    /// With the `audit` feature: checks the live shadow after whatever may have changed it.
+    fn audit(&mut self) {
+        #[cfg(feature = "audit")]
+        self.auditor.after_exit(&self.lguest);
+    }
+
+    fn arm_timer(&mut self) {
+        let deadline = self.lguest.deadline(self.clocks.now());
+        self.timer.arm(deadline, &self.clocks);
     }
 
     /// Brings the processor up to date with what the personality and the shadow decided.
@@ -137,19 +147,17 @@ impl<D: Devices> Guest<D> {
             Invalidation::All => self.switch.flush(),
         }
     }
-}
 
-impl<D: Devices> Guest<D> {
     fn apply(&mut self, changes: Changes) {
-        if changes.gdt {
+        if changes.contains(Changes::GDT) {
             self.switch.load_gdt(self.lguest.gdt());
         }
-        if changes.gates {
+        if changes.contains(Changes::GATES) {
             for vector in 0..=255 {
                 self.switch.set_gate_privilege(vector, self.lguest.gate_privilege(vector));
             }
         }
-        if changes.task_switched {
+        if changes.contains(Changes::TS) {
             self.switch.set_task_switched(match self.lguest.task_switched() {
                 Ts::Set => TaskSwitched::Set,
                 Ts::Clear => TaskSwitched::Clear,
@@ -226,17 +234,42 @@ impl<D: Devices> Guest<D> {
     /// # Errors
     /// When the guest has none; it is none the worse.
     pub fn inject_trap(&mut self, vector: u8) -> Result<(), NoHandler> {
-        match self.lguest.inject(self.switch.registers(), vector) {
-            Ok(injected) => injected,
-            Err(end) => {
-                self.ended = Some(end);
-                Ok(())
-            }
-        }
+        self.lguest.inject(self.switch.registers(), vector).unwrap_or_else(|end| {
+            self.ended = Some(end);
+            Ok(())
+        })
     }
 
     /// A handle that makes [`Guest::run`] return, from any context.
     pub fn kicker(&self) -> Kicker {
         Kicker { _private: () }
+    }
+
+    /// What happened so far.
+    pub fn statistics(&self) -> Statistics<'_> {
+        Statistics {
+            guest: self.lguest.counters(),
+            shadow: self.lguest.mmu().statistics(),
+            host_interrupts: self.host_interrupts,
+        }
+    }
+}
+
+/// Counts of what the guest and its host did.
+#[derive(Clone, Debug)]
+pub struct Statistics<'a> {
+    /// Exits, hypercalls, traps and interrupts.
+    pub guest: &'a Counters,
+    /// Shadow page tables.
+    pub shadow: shadow::Statistics,
+    /// Interrupts of the host's own.
+    pub host_interrupts: u64,
+}
+
+fn exit_of(end: End) -> Exit {
+    match end {
+        End::PowerOff(message) => Exit::PowerOff(message),
+        End::Restart(message) => Exit::Restart(message),
+        End::Killed(kill) => Exit::Killed(kill),
     }
 }

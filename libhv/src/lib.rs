@@ -3,18 +3,24 @@
 //! An application links this crate, writes a short `main`, and is a bootable image.
 #![cfg_attr(not(test), no_std)]
 
+mod builder;
+mod device;
 mod exit;
+mod guest;
 mod kick;
 mod ports;
 
+pub use builder::{Builder, MIB};
+pub use device::{Com1, Console, Device};
 pub use exit::{Exit, PortRead, PortWrite, StartError, Status, Stop};
+pub use guest::{Guest, Statistics};
 pub use kick::Kicker;
 
 pub use hv_boot::Machine;
 
 /// What an application needs.
 pub mod prelude {
-    pub use crate::{Exit, Machine, Status, Stop};
+    pub use crate::{Com1, Console, Exit, Guest, MIB, Machine, StartError, Status, Stop};
 }
 
 /// What `entry!` expands to; not for applications.

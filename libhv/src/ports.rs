@@ -19,10 +19,6 @@ impl<D> ClaimedPorts<D> {
         Self { devices, claimed, exit: None }
     }
 
-    /// The devices themselves.
-    pub fn devices(&mut self) -> &mut D {
-        &mut self.devices
-    }
 
     /// The exit that the last instruction of the guest caused.
     pub fn take_exit(&mut self) -> Option<Exit> {

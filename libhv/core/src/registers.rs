@@ -73,4 +73,11 @@ impl Registers {
         self.eflags = self.eflags & eflags::GUEST | eflags::FORCED;
         self.eflags_high = 0;
     }
+
+    /// Takes back every change to what only the processor and the host may set: segments, flags and
+    /// what the last exit left.
+    pub fn keep_protected(&mut self, kept: &Self) {
+        let Self { eax, ebx, ecx, edx, esi, edi, ebp, eip, esp, .. } = *self;
+        *self = Self { eax, ebx, ecx, edx, esi, edi, ebp, eip, esp, ..kept.clone() };
+    }
 }

@@ -107,13 +107,11 @@ impl<T> Shared<T> {
 
 /// The one entry area. switcher.S knows it by this name.
 // SAFETY: all-zero bytes are a valid `EntryArea`: it has integers and arrays of them only.
-#[expect(non_upper_case_globals, reason = "a symbol of switcher.S")]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".entry.area")]
 pub static entry_area: Shared<EntryArea> = Shared(UnsafeCell::new(unsafe { core::mem::zeroed() }));
 
 // SAFETY: as above; the stacks are bytes.
-#[expect(non_upper_case_globals, reason = "a symbol like the one above")]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".entry.stacks")]
 static exception_stacks: Shared<[GuardedStack; 4]> =

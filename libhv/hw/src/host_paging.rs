@@ -97,6 +97,12 @@ pub fn image() -> Range<Hpa> {
     Hpa::new(start.addr() as u64)..Hpa::new(end.addr() as u64 - IMAGE_BASE)
 }
 
+/// Frames that the image occupies.
+pub fn image_frames() -> u64 {
+    let image = image();
+    (image.end.raw() - image.start.raw()) / SMALL_PAGE
+}
+
 /// The pages below the stacks that are never mapped.
 fn guards() -> [u64; 5] {
     let mut guards = [(&raw const stack_guard).addr() as u64; 5];

@@ -2,7 +2,7 @@
 
 use crate::direct_map;
 use core::ptr::NonNull;
-use hv_core::address::PAGE_SIZE;
+use hv_core::address::{Hpa, PAGE_SIZE};
 use hv_core::frames::{Frame, Run, Table, TableIndex, TablePool};
 
 /// A fixed run of frames, handed out one by one. What is used up is used up: the shadow has to evict.
@@ -12,6 +12,7 @@ pub struct FixedPool {
     /// Frames that came back, in the first `returned` cells.
     stack: &'static mut [Option<Frame<Table>>],
     returned: usize,
+    first: Hpa,
     capacity: usize,
 }
 
@@ -19,7 +20,7 @@ impl FixedPool {
     /// A pool of all frames in `run`. `stack` has a cell for each of them.
     pub fn new(run: Run<Table>, stack: &'static mut [Option<Frame<Table>>]) -> Self {
         let capacity = (run.count() as usize).min(stack.len());
-        Self { fresh: run, stack, returned: 0, capacity }
+        Self { first: run.start(), fresh: run, stack, returned: 0, capacity }
     }
 }
 
@@ -50,6 +51,12 @@ impl TablePool for FixedPool {
         // There is a cell for every frame of the pool, and only those are `Frame<Table>`s.
         self.stack[self.returned] = Some(table);
         self.returned += 1;
+    }
+
+    fn number_at(&self, address: Hpa) -> Option<usize> {
+        let offset = address.raw().checked_sub(self.first.raw())?;
+        let number = (offset / u64::from(PAGE_SIZE)) as usize;
+        (number < self.capacity).then_some(number)
     }
 
     fn get(&self, table: &Frame<Table>, index: TableIndex) -> u64 {

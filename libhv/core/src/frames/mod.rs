@@ -67,6 +67,13 @@ impl<S> Frame<S> {
     }
 }
 
+impl Frame<Free> {
+    /// Decides what the frame is for.
+    pub fn into_state<S>(self) -> Frame<S> {
+        Frame { number: self.number, state: PhantomData }
+    }
+}
+
 /// Consecutive frames, owned together.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Run<S> {

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::device::Devices;
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
-use crate::personality::{End, Fault, Mmu, Trap, Ts};
+use crate::personality::{End, Fault, Mmu, NoHandler, Trap, Ts};
 use crate::registers::{Registers, eflags};
 use hv_abi::lguest::{FIRST_IRQ_VECTOR, TRAP_HYPERCALL, data};
 
@@ -54,6 +54,26 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             vector if vector >= FIRST_IRQ_VECTOR && !opens_to_software(vector) => Ok(()),
             vector => Ok(self.reflect(regs, vector, frame_error(trap), trap.error)?),
         }
+    }
+
+    /// Delivers `vector` to the guest's own handler as if the processor had raised it, with the error
+    /// code of the last exit where the vector has one.
+    ///
+    /// # Errors
+    /// Inner: the guest has no handler, and nothing happened (LG-181). Outer: pushing the frame ended
+    /// the guest.
+    pub fn inject(
+        &mut self,
+        regs: &mut Registers,
+        vector: u8,
+    ) -> Result<Result<(), NoHandler>, End> {
+        if self.gates.get(vector).is_none() || self.data.is_none() {
+            return Ok(Err(NoHandler(vector)));
+        }
+        let error = regs.error;
+        let trap = Trap { vector, error, cr2: 0 };
+        self.reflect(regs, vector, frame_error(trap), error)?;
+        Ok(Ok(()))
     }
 
     fn page_fault(

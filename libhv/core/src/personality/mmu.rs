@@ -1,0 +1,123 @@
+//! Memory translation, as a personality needs it.
+
+use crate::address::{Gpa, Gva};
+use crate::frames::TablePool;
+use crate::kill::Kill;
+use crate::memory::GuestMemory;
+use crate::paging::{Access, AccessKind, Format, Privilege};
+use crate::shadow::{Fault, Shadow, Slot};
+
+/// Memory translation of one guest, as a personality needs it.
+///
+/// A `Kill` from any of these methods means that the guest's tables hold something this ABI does not
+/// have, or that its stack is gone.
+pub trait Mmu {
+    /// The processor could not translate `gva`; `error` is its error code.
+    fn page_fault(
+        &mut self,
+        memory: &impl GuestMemory,
+        gva: Gva,
+        error: u32,
+    ) -> Result<Fault, Kill>;
+
+    /// Where the host may do `kind` at `gva` for the guest's kernel: the guest's own rights are
+    /// honoured and accessed and dirty bits set, as if the guest had done it. The inner error is the
+    /// page-fault error code that the guest would have had.
+    fn guest_access(
+        &mut self,
+        memory: &impl GuestMemory,
+        gva: Gva,
+        kind: AccessKind,
+    ) -> Result<Result<Gpa, u32>, Kill>;
+
+    /// Where `gva` lies, without regard to rights and without leaving a trace.
+    fn translate(&self, memory: &impl GuestMemory, gva: Gva) -> Option<Gpa>;
+
+    /// The kernel's stack for traps from ring 3 now ends below `top`, with `pages` (at most 2)
+    /// that have to be mapped writable, now and whenever the shadow is rebuilt.
+    fn set_stack(&mut self, memory: &impl GuestMemory, top: Gva, pages: u32) -> Result<(), Kill>;
+
+    /// `root` is the current root from now on.
+    fn new_pgtable(&mut self, memory: &impl GuestMemory, root: Gpa) -> Result<(), Kill>;
+
+    /// The leaf for `gva` in `root` became `entry`; 0 says only that it changed.
+    fn set_pte(
+        &mut self,
+        memory: &impl GuestMemory,
+        root: Gpa,
+        gva: Gva,
+        entry: u64,
+    ) -> Result<(), Kill>;
+
+    /// Top-level entry `index` of `root` changed.
+    fn set_pgd(&mut self, memory: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill>;
+
+    /// Forget the current root's translations below the kernel's address.
+    fn flush_user(&mut self, memory: &impl GuestMemory) -> Result<(), Kill>;
+
+    /// Forget every translation.
+    fn flush_all(&mut self, memory: &impl GuestMemory) -> Result<(), Kill>;
+
+    /// At and above `start` all of the guest's page tables are the same.
+    fn set_kernel_address(&mut self, start: Gva);
+}
+
+impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T, S, F> {
+    fn page_fault(
+        &mut self,
+        memory: &impl GuestMemory,
+        gva: Gva,
+        error: u32,
+    ) -> Result<Fault, Kill> {
+        Shadow::page_fault(self, memory, gva, error)
+    }
+
+    fn guest_access(
+        &mut self,
+        memory: &impl GuestMemory,
+        gva: Gva,
+        kind: AccessKind,
+    ) -> Result<Result<Gpa, u32>, Kill> {
+        let access = Access { kind, privilege: Privilege::Supervisor };
+        Shadow::guest_access(self, memory, gva, access)
+    }
+
+    fn translate(&self, memory: &impl GuestMemory, gva: Gva) -> Option<Gpa> {
+        Shadow::translate(self, memory, gva)
+    }
+
+    fn set_stack(&mut self, memory: &impl GuestMemory, top: Gva, pages: u32) -> Result<(), Kill> {
+        Shadow::set_stack(self, memory, top, pages)
+    }
+
+    fn new_pgtable(&mut self, memory: &impl GuestMemory, root: Gpa) -> Result<(), Kill> {
+        Shadow::new_pgtable(self, memory, root)
+    }
+
+    fn set_pte(
+        &mut self,
+        memory: &impl GuestMemory,
+        root: Gpa,
+        gva: Gva,
+        entry: u64,
+    ) -> Result<(), Kill> {
+        Shadow::set_pte(self, memory, root, gva, entry)
+    }
+
+    fn set_pgd(&mut self, _memory: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill> {
+        Shadow::set_pgd(self, root, index)
+    }
+
+    fn flush_user(&mut self, _memory: &impl GuestMemory) -> Result<(), Kill> {
+        Shadow::flush_user(self);
+        Ok(())
+    }
+
+    fn flush_all(&mut self, memory: &impl GuestMemory) -> Result<(), Kill> {
+        Shadow::flush_all(self, memory)
+    }
+
+    fn set_kernel_address(&mut self, start: Gva) {
+        Shadow::set_kernel_address(self, start);
+    }
+}
