@@ -14,14 +14,17 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// Takes pieces of a stream as they come.
+pub type Sink<T> = Box<dyn FnMut(&T) + Send>;
+
 /// Who hears what the machine says, while it says it.
 pub struct Watcher {
     /// Bytes of COM1.
-    pub console: Box<dyn FnMut(&[u8]) + Send>,
+    pub console: Sink<[u8]>,
     /// Lines of the log, except stop lines: the outcome has the one that counts.
-    pub log: Box<dyn FnMut(&LogLine) + Send>,
+    pub log: Sink<LogLine>,
     /// Lines of QEMU's own.
-    pub qemu: Box<dyn FnMut(&str) + Send>,
+    pub qemu: Sink<str>,
 }
 
 impl Default for Watcher {
