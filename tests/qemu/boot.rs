@@ -48,8 +48,8 @@ fn observed(machine: &Machine, state: &str) -> Vec<Vec<Page>> {
     seen
 }
 
-fn image_frames() -> Range<u64> {
-    let image = std::fs::read(built::image("linux")).expect("the image is readable");
+fn image_frames(application: &str) -> Range<u64> {
+    let image = std::fs::read(built::image(application)).expect("the image is readable");
     let file = ElfBytes::<LittleEndian>::minimal_parse(&image).expect("the image is an ELF file");
     let segments = file.segments().expect("the image has program headers");
     let loaded = segments.iter().filter(|segment| segment.p_type == PT_LOAD);
@@ -61,25 +61,27 @@ fn image_frames() -> Range<u64> {
     start & !0xfff..end
 }
 
-fn symbol(name: &str) -> u64 {
-    let image = std::fs::read(built::image("linux").with_extension("debug"))
+fn symbol(application: &str, name: &str) -> u64 {
+    let image = std::fs::read(built::image(application).with_extension("debug"))
         .expect("the image is readable");
     let file = ElfBytes::<LittleEndian>::minimal_parse(&image).expect("the image is an ELF file");
     let (symbols, names) = file
         .symbol_table()
         .expect("symbols are readable")
         .expect("there are symbols");
-    let found = symbols
-        .iter()
-        .find(|symbol| names.get(symbol.st_name as usize) == Ok(name));
+    let found = symbols.iter().find(|symbol| {
+        names
+            .get(symbol.st_name as usize)
+            .is_ok_and(|found| found == name)
+    });
     found
         .unwrap_or_else(|| panic!("the image has no symbol {name}"))
         .st_value
 }
 
-fn host_maps_are_safe(machine: &Machine, state: &str) {
-    let image = image_frames();
-    let guard = symbol("stack_guard");
+fn host_maps_are_safe(application: &str, machine: &Machine, state: &str) {
+    let image = image_frames(application);
+    let guard = symbol(application, "stack_guard");
     for page in observed(machine, state).iter().flatten() {
         let host = page.linear.start >= FOUR_GIB;
         assert!(
@@ -108,19 +110,23 @@ fn in_mode(mode: &str) -> Machine {
 
 #[test]
 fn a_guest_in_shared_mode_runs_beside_safe_maps() {
-    host_maps_are_safe(&in_mode("shared"), IN_GUEST);
+    host_maps_are_safe("linux", &in_mode("shared"), IN_GUEST);
 }
 
 #[test]
 fn a_guest_in_isolated_mode_runs_beside_safe_maps() {
-    host_maps_are_safe(&in_mode("isolated"), IN_GUEST);
+    host_maps_are_safe("linux", &in_mode("isolated"), IN_GUEST);
 }
 
 #[test]
 fn the_host_waits_on_safe_maps() {
     for mode in ["shared", "isolated"] {
         // The shell waits for a line, so its kernel halts.
-        host_maps_are_safe(&machine("demo").command_line(format!("mode={mode}")), IDLE);
+        host_maps_are_safe(
+            "demo",
+            &machine("demo").command_line(format!("mode={mode}")),
+            IDLE,
+        );
     }
 }
 
