@@ -172,7 +172,7 @@ check: $(GUESTS)
 	$(Q)cargo fmt --all --check
 	$(Q)cargo clippy $(CARGO_QUIET) --workspace --all-targets -- -D warnings
 	$(Q)RUSTDOCFLAGS='-D warnings' cargo doc $(CARGO_QUIET) --workspace --no-deps
-	$(Q)cargo metadata --format-version 1 --locked | python3 tests/doors/licences.py
+	$(Q)cargo metadata --format-version 1 --locked | python3 tests/doors/licences.py $(TEST_APPS)
 	$(Q)python3 tests/doors/tour.py check
 
 .PHONY: tour

@@ -1,1 +1,10 @@
-//! Regression tests.
+//! What the tests that boot images share. The tests themselves are in `qemu/`.
+//!
+//! `make test` builds the images and names their places in the environment; a test that does not
+//! find what it needs fails.
+
+pub mod built;
+pub mod expectation;
+pub mod golden;
+pub mod guest_image;
+pub mod translations;

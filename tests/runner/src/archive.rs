@@ -30,10 +30,25 @@ impl Archive {
         self.files += 1;
         let size = u32::try_from(contents.len()).expect("newc files are smaller than 4 GiB");
         // Inode, mode, uid, gid, links, mtime, size, device (2), special device (2), name size, checksum.
-        let fields = [self.files, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name.len() as u32 + 1, 0];
+        let fields = [
+            self.files,
+            mode,
+            0,
+            0,
+            1,
+            0,
+            size,
+            0,
+            0,
+            0,
+            0,
+            name.len() as u32 + 1,
+            0,
+        ];
         self.bytes.extend_from_slice(b"070701");
         for field in fields {
-            self.bytes.extend_from_slice(format!("{field:08x}").as_bytes());
+            self.bytes
+                .extend_from_slice(format!("{field:08x}").as_bytes());
         }
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.push(0);
@@ -62,13 +77,20 @@ mod tests {
         assert_eq!(&archive[117..128], b"\0\0\x0012345\0\0\0");
         assert_eq!(&archive[54..62], b"00000005");
         assert_eq!(&archive[128..134], b"070701");
-        assert!(archive.windows(TRAILER.len()).any(|name| name == TRAILER.as_bytes()));
+        assert!(
+            archive
+                .windows(TRAILER.len())
+                .any(|name| name == TRAILER.as_bytes())
+        );
     }
 
     /// Another implementation reads back what was written, where there is one.
     #[test]
     fn python_reads_the_same_files() {
-        let archive = Archive::default().file("kernel", b"abc").file("cmdline", b"x=1").finish();
+        let archive = Archive::default()
+            .file("kernel", b"abc")
+            .file("cmdline", b"x=1")
+            .finish();
         let script = "
 import sys
 data, at, found = sys.stdin.buffer.read(), 0, []

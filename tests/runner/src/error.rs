@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 pub enum RunError {
     /// A file that the machine needs.
     Read(PathBuf, io::Error),
+    /// A file that was asked for.
+    Write(PathBuf, io::Error),
     /// QEMU itself.
     Start(PathBuf, io::Error),
     /// A pipe or a socket to QEMU.
@@ -37,6 +39,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RunError::Read(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            RunError::Write(path, error) => write!(f, "cannot write {}: {error}", path.display()),
             RunError::Start(path, error) => write!(f, "cannot start {}: {error}", path.display()),
             RunError::Connection(what, error) => write!(f, "{what}: {error}"),
             RunError::Unexpected { wanted, got } => {

@@ -23,4 +23,4 @@ pub use log::{LogDecoder, LogLine, STOP};
 pub use machine::{Accelerator, Clock, Machine};
 pub use monitor::Monitor;
 pub use outcome::{End, Outcome};
-pub use running::{Killer, Running, Watcher};
+pub use running::{Killer, Running, Sink, Watcher};

@@ -28,7 +28,10 @@ pub struct LogLine {
 impl LogLine {
     /// A line that is nothing but text.
     pub fn plain(text: impl Into<String>) -> Self {
-        LogLine { text: text.into(), ..LogLine::default() }
+        LogLine {
+            text: text.into(),
+            ..LogLine::default()
+        }
     }
 
     /// The reason, if this is the line that says why the host stopped.
@@ -38,7 +41,10 @@ impl LogLine {
 
     /// The line without its time, which changes with every instruction that the host gains or loses.
     pub fn without_time(&self) -> LogLine {
-        LogLine { seconds: None, ..self.clone() }
+        LogLine {
+            seconds: None,
+            ..self.clone()
+        }
     }
 }
 
@@ -76,13 +82,24 @@ impl LogDecoder {
             Ok(Some(table)) => match table.get_locations(elf) {
                 Ok(locations) => Ok(Strings { table, locations }),
                 // Debug information is a comfort; the strings alone make a log.
-                Err(_) => Ok(Strings { table, locations: Locations::new() }),
+                Err(_) => Ok(Strings {
+                    table,
+                    locations: Locations::new(),
+                }),
             },
             Ok(None) => Err("the image has no log strings".to_owned()),
             Err(error) => Err(error.to_string()),
         };
-        let complaint = strings.as_ref().err().map(|reason| format!("log not decoded: {reason}"));
-        LogDecoder { strings: strings.ok(), complaint, pending: Vec::new(), undecodable: 0 }
+        let complaint = strings
+            .as_ref()
+            .err()
+            .map(|reason| format!("log not decoded: {reason}"));
+        LogDecoder {
+            strings: strings.ok(),
+            complaint,
+            pending: Vec::new(),
+            undecodable: 0,
+        }
     }
 
     /// Takes bytes as they come, and returns the lines that they complete.
@@ -112,7 +129,9 @@ impl LogDecoder {
         self.pending.clear();
         if self.undecodable > 0 && self.strings.is_some() {
             let count = self.undecodable;
-            lines.push(LogLine::plain(format!("log: {count} bytes could not be decoded")));
+            lines.push(LogLine::plain(format!(
+                "log: {count} bytes could not be decoded"
+            )));
             self.undecodable = 0;
         }
         lines
@@ -121,12 +140,17 @@ impl LogDecoder {
     /// Where in the pending bytes a plain line starts that reaches to their end.
     fn plain_start(&self) -> Option<usize> {
         let printable = |byte: &u8| matches!(byte, b' '..=b'~' | b'\r' | b'\t');
-        let start = self.pending.windows(PLAIN.len()).position(|window| window == PLAIN)?;
+        let start = self
+            .pending
+            .windows(PLAIN.len())
+            .position(|window| window == PLAIN)?;
         self.pending[start..].iter().all(printable).then_some(start)
     }
 
     fn end_of_plain(&mut self, lines: &mut Vec<LogLine>) {
-        let Some(start) = self.plain_start() else { return };
+        let Some(start) = self.plain_start() else {
+            return;
+        };
         let text = printable(String::from_utf8_lossy(&self.pending[start..]).trim_end());
         self.undecodable += start;
         self.pending.clear();
@@ -164,7 +188,9 @@ impl Strings {
 
 /// No escape sequence of the log reaches the developer's terminal.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -188,7 +214,10 @@ mod tests {
             text: "64 MiB".into(),
         };
         assert_eq!(line.to_string(), "[0.000123 info hv_boot::pvh] 64 MiB");
-        assert_eq!(line.without_time().to_string(), "[info hv_boot::pvh] 64 MiB");
+        assert_eq!(
+            line.without_time().to_string(),
+            "[info hv_boot::pvh] 64 MiB"
+        );
     }
 
     #[test]
@@ -208,14 +237,20 @@ mod tests {
     fn plain_lines_come_through_at_once_and_in_pieces() {
         let mut decoder = decoder();
         assert!(decoder.push(b"libhv: pa").is_empty());
-        assert_eq!(texts(decoder.push(b"nic\r\nlibhv: stop: x\n")), ["libhv: panic", "libhv: stop: x"]);
+        assert_eq!(
+            texts(decoder.push(b"nic\r\nlibhv: stop: x\n")),
+            ["libhv: panic", "libhv: stop: x"]
+        );
         assert!(decoder.finish().is_empty());
     }
 
     #[test]
     fn a_plain_line_survives_an_unfinished_frame_before_it() {
         let mut decoder = decoder();
-        assert_eq!(texts(decoder.push(b"\x81\x02\xfflibhv: stop: panic\n")), ["libhv: stop: panic"]);
+        assert_eq!(
+            texts(decoder.push(b"\x81\x02\xfflibhv: stop: panic\n")),
+            ["libhv: stop: panic"]
+        );
     }
 
     #[test]
@@ -236,7 +271,9 @@ mod tests {
     #[test]
     fn garbage_and_zeros_are_tolerated() {
         let mut decoder = decoder();
-        let noise: Vec<u8> = (0..200_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8 | 1).collect();
+        let noise: Vec<u8> = (0..200_000_u32)
+            .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8 | 1)
+            .collect();
         decoder.push(&noise);
         decoder.push(&[0; 100]);
         assert_eq!(texts(decoder.push(b"libhv: stop: x\n")), ["libhv: stop: x"]);

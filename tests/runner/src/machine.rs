@@ -157,7 +157,8 @@ impl Machine {
     pub fn spawn_with(&self, input: PipeReader, watcher: Watcher) -> Result<Running, RunError> {
         let (Medium::Kernel(medium) | Medium::Disc(medium)) = &self.medium;
         std::fs::File::open(medium).map_err(RunError::read(medium))?;
-        let strings = std::fs::read(&self.log_strings).map_err(RunError::read(&self.log_strings))?;
+        let strings =
+            std::fs::read(&self.log_strings).map_err(RunError::read(&self.log_strings))?;
         Running::start(self, &strings, input, watcher)
     }
 
@@ -178,7 +179,13 @@ impl Machine {
     pub(crate) fn arguments(&self, directory: &Path) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
-        add(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+        add(&[
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+        ]);
         add(&["-machine", "q35", "-m", &self.memory_mib.to_string()]);
         add(&["-smp", &self.processors.to_string()]);
         match self.accelerator {
@@ -186,15 +193,34 @@ impl Machine {
             Accelerator::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
         }
         if self.clock == Clock::Counted {
-            add(&["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01T00:00:00,clock=vm"]);
+            add(&[
+                "-icount",
+                "shift=0,sleep=off",
+                "-rtc",
+                "base=2026-01-01T00:00:00,clock=vm",
+            ]);
         }
         let socket = |name: &str| {
-            let path = directory.join(name).display().to_string().replace(',', ",,");
+            let path = directory
+                .join(name)
+                .display()
+                .to_string()
+                .replace(',', ",,");
             format!("socket,id={name},path={path}")
         };
-        add(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
+        add(&[
+            "-chardev",
+            "stdio,id=console,signal=off",
+            "-serial",
+            "chardev:console",
+        ]);
         add(&["-chardev", &socket("log"), "-serial", "chardev:log"]);
-        add(&["-chardev", &socket("monitor"), "-mon", "chardev=monitor,mode=readline"]);
+        add(&[
+            "-chardev",
+            &socket("monitor"),
+            "-mon",
+            "chardev=monitor,mode=readline",
+        ]);
         // The default port, 0x501, is not the one that hosts write to.
         add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
         if let Some(device) = &self.gdb {
@@ -220,7 +246,10 @@ mod tests {
 
     fn line(machine: &Machine) -> String {
         let arguments = machine.arguments(Path::new("/d,ir"));
-        let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
+        let words: Vec<_> = arguments
+            .iter()
+            .map(|word| word.to_string_lossy())
+            .collect();
         words.join(" ")
     }
 
@@ -228,9 +257,18 @@ mod tests {
     fn a_plain_machine_uses_the_translator_and_real_time() {
         let line = line(&Machine::new("image.elf").command_line("mode=isolated -- quiet"));
         assert!(line.contains("-accel tcg"), "{line}");
-        assert!(line.contains("-kernel image.elf -append mode=isolated -- quiet"), "{line}");
-        assert!(line.contains("isa-debug-exit,iobase=0xf4,iosize=4"), "{line}");
-        assert!(!line.contains("-icount") && !line.contains("-initrd"), "{line}");
+        assert!(
+            line.contains("-kernel image.elf -append mode=isolated -- quiet"),
+            "{line}"
+        );
+        assert!(
+            line.contains("isa-debug-exit,iobase=0xf4,iosize=4"),
+            "{line}"
+        );
+        assert!(
+            !line.contains("-icount") && !line.contains("-initrd"),
+            "{line}"
+        );
     }
 
     #[test]
@@ -263,12 +301,18 @@ mod tests {
     #[test]
     fn discs_are_booted_by_the_bios() {
         let line = line(&Machine::disc("x.iso", "x.elf"));
-        assert!(line.contains("-cdrom x.iso") && !line.contains("-kernel"), "{line}");
+        assert!(
+            line.contains("-cdrom x.iso") && !line.contains("-kernel"),
+            "{line}"
+        );
     }
 
     #[test]
     fn a_missing_image_is_named() {
-        let error = Machine::new("/no/such/image").run().unwrap_err().to_string();
+        let error = Machine::new("/no/such/image")
+            .run()
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("cannot read /no/such/image: "), "{error}");
     }
 }

@@ -80,6 +80,9 @@ struct Arguments {
     /// What happens when the guest asks for a restart.
     #[arg(long, value_enum, default_value = "yes")]
     restart: Restart,
+    /// Write the boot module that a boot loader would bring to this file, and run nothing.
+    #[arg(long, requires = "kernel")]
+    write_module: Option<PathBuf>,
     /// Stop before the first instruction until gdb comes to this QEMU character device.
     #[arg(long)]
     gdb: Option<String>,
@@ -102,7 +105,9 @@ impl Arguments {
 
     /// The boot module: an archive of `kernel`, `initrd` and `cmdline`.
     fn module(&self) -> Result<Option<Vec<u8>>, RunError> {
-        let Some(kernel) = &self.kernel else { return Ok(None) };
+        let Some(kernel) = &self.kernel else {
+            return Ok(None);
+        };
         let mut archive = Archive::default().file("kernel", &read(kernel)?);
         if let Some(initrd) = &self.initrd {
             archive = archive.file("initrd", &read(initrd)?);
@@ -113,8 +118,15 @@ impl Arguments {
         Ok(Some(archive.finish()))
     }
 
+    fn write_module(&self, path: &Path) -> Result<(), RunError> {
+        let module = self.module()?.unwrap_or_default();
+        std::fs::write(path, module).map_err(|error| RunError::Write(path.to_owned(), error))
+    }
+
     fn machine_memory(&self) -> u32 {
-        let needed = self.memory.map_or(0, |guest| guest.saturating_add(HOST_MEMORY_MIB));
+        let needed = self
+            .memory
+            .map_or(0, |guest| guest.saturating_add(HOST_MEMORY_MIB));
         self.machine_memory.unwrap_or(needed.max(USUAL_MEMORY_MIB))
     }
 
@@ -125,7 +137,11 @@ impl Arguments {
                 Accel::Tcg => Accelerator::Tcg,
                 Accel::Kvm => Accelerator::Kvm,
             })
-            .clock(if self.deterministic { Clock::Counted } else { Clock::Real })
+            .clock(if self.deterministic {
+                Clock::Counted
+            } else {
+                Clock::Real
+            })
             .memory_mib(self.machine_memory())
             .processors(self.smp)
             .command_line(self.command_line())
@@ -172,7 +188,17 @@ fn run(arguments: &Arguments) -> Result<Outcome, RunError> {
 }
 
 fn main() -> ExitCode {
-    let (reason, status) = match run(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    if let Some(path) = &arguments.write_module {
+        return match arguments.write_module(path) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("hv-run: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let (reason, status) = match run(&arguments) {
         Ok(outcome) => (outcome.stop().to_owned(), outcome.status),
         Err(error) => (error.to_string(), NOT_STARTED),
     };

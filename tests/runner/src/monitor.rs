@@ -23,17 +23,25 @@ impl Monitor {
     /// Runs one command, such as `info mem` or `stop`, and returns what it prints.
     pub fn command(&mut self, command: &str) -> Result<String, RunError> {
         let failed = RunError::connection("monitor");
-        self.stream.write_all(format!("{command}\n").as_bytes()).map_err(failed)?;
+        self.stream
+            .write_all(format!("{command}\n").as_bytes())
+            .map_err(failed)?;
         let answer = self.answer()?;
         // The first line is the echo of the command.
-        Ok(answer.split_once('\n').map(|(_, rest)| rest.to_owned()).unwrap_or_default())
+        Ok(answer
+            .split_once('\n')
+            .map(|(_, rest)| rest.to_owned())
+            .unwrap_or_default())
     }
 
     fn answer(&mut self) -> Result<String, RunError> {
         let mut answer = Vec::new();
         let mut chunk = [0; 4096];
         while !answer.ends_with(PROMPT) {
-            let count = self.stream.read(&mut chunk).map_err(RunError::connection("monitor"))?;
+            let count = self
+                .stream
+                .read(&mut chunk)
+                .map_err(RunError::connection("monitor"))?;
             if count == 0 {
                 break;
             }

@@ -22,7 +22,10 @@ pub enum End {
 impl End {
     /// What QEMU's exit says. isa-debug-exit turns a value v into the status (v << 1) | 1.
     pub fn of_qemu(status: ExitStatus) -> Self {
-        let value = status.code().filter(|code| code & 1 == 1).map(|code| code >> 1);
+        let value = status
+            .code()
+            .filter(|code| code & 1 == 1)
+            .map(|code| code >> 1);
         match value {
             Some(value) if value & !0xf == HOST_STOPPED => End::Host((value & 0xf) as u8),
             _ => End::Qemu(status),
@@ -62,7 +65,12 @@ pub struct Outcome {
 impl Outcome {
     /// Puts together what the streams carried. Where the host gave no reason, the log gets one.
     pub(crate) fn new(end: End, console: Vec<u8>, mut log: Vec<LogLine>, qemu: String) -> Self {
-        let told = log.last().is_some_and(|line| line.stop().is_some());
+        let last_word = log.iter().rposition(|line| line.stop().is_some());
+        let told = last_word.is_some();
+        // What the decoder had to say about the rest of the stream came after it.
+        if let Some(at) = last_word {
+            log[at..].rotate_left(1);
+        }
         let status = match end {
             End::Host(status @ (0 | 3 | 4 | 5)) if told => status,
             _ => 1,
@@ -72,7 +80,13 @@ impl Outcome {
         if !told || lost {
             log.push(LogLine::plain(format!("{STOP}{}", end.reason())));
         }
-        Outcome { status, end, console, log, qemu }
+        Outcome {
+            status,
+            end,
+            console,
+            log,
+            qemu,
+        }
     }
 
     /// The reason on the stop line.
@@ -115,7 +129,10 @@ mod tests {
     #[test]
     fn host_statuses_pass_through_isa_debug_exit() {
         for status in [0, 1, 3, 4, 5] {
-            assert_eq!(exited((0x10 | i32::from(status)) << 1 | 1), End::Host(status));
+            assert_eq!(
+                exited((0x10 | i32::from(status)) << 1 | 1),
+                End::Host(status)
+            );
         }
     }
 
@@ -124,7 +141,10 @@ mod tests {
         for code in [0, 1, 2, 3, 33 + 32, 34, 127, 255] {
             assert!(matches!(exited(code), End::Qemu(_)), "{code}");
         }
-        assert!(matches!(End::of_qemu(ExitStatus::from_raw(9)), End::Qemu(_)));
+        assert!(matches!(
+            End::of_qemu(ExitStatus::from_raw(9)),
+            End::Qemu(_)
+        ));
     }
 
     #[test]
@@ -148,9 +168,22 @@ mod tests {
     }
 
     #[test]
+    fn the_stop_line_is_last_whatever_else_was_on_the_wire() {
+        let log = ["libhv: stop: off", "log: 3 bytes could not be decoded"].map(LogLine::plain);
+        let outcome = Outcome::new(End::Host(0), Vec::new(), log.into(), String::new());
+        assert_eq!(
+            (outcome.status, outcome.stop(), outcome.log.len()),
+            (0, "off", 2)
+        );
+    }
+
+    #[test]
     fn every_other_status_of_the_host_is_one() {
         for status in [1, 2, 6, 15] {
-            assert_eq!(outcome(End::Host(status), Some("libhv: stop: panic")).status, 1);
+            assert_eq!(
+                outcome(End::Host(status), Some("libhv: stop: panic")).status,
+                1
+            );
         }
     }
 }

@@ -14,19 +14,26 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// Takes pieces of a stream as they come.
+pub type Sink<T> = Box<dyn FnMut(&T) + Send>;
+
 /// Who hears what the machine says, while it says it.
 pub struct Watcher {
     /// Bytes of COM1.
-    pub console: Box<dyn FnMut(&[u8]) + Send>,
+    pub console: Sink<[u8]>,
     /// Lines of the log, except stop lines: the outcome has the one that counts.
-    pub log: Box<dyn FnMut(&LogLine) + Send>,
+    pub log: Sink<LogLine>,
     /// Lines of QEMU's own.
-    pub qemu: Box<dyn FnMut(&str) + Send>,
+    pub qemu: Sink<str>,
 }
 
 impl Default for Watcher {
     fn default() -> Self {
-        Watcher { console: Box::new(|_| ()), log: Box::new(|_| ()), qemu: Box::new(|_| ()) }
+        Watcher {
+            console: Box::new(|_| ()),
+            log: Box::new(|_| ()),
+            qemu: Box::new(|_| ()),
+        }
     }
 }
 
@@ -61,7 +68,11 @@ impl Record {
     }
 
     /// Waits until `found` finds something, the console closes or the deadline passes.
-    fn wait<T>(&self, deadline: Option<Instant>, mut found: impl FnMut(&Heard) -> Option<T>) -> Option<T> {
+    fn wait<T>(
+        &self,
+        deadline: Option<Instant>,
+        mut found: impl FnMut(&Heard) -> Option<T>,
+    ) -> Option<T> {
         let mut heard = self.heard();
         loop {
             if let Some(result) = found(&heard) {
@@ -72,8 +83,16 @@ impl Record {
                 return None;
             }
             heard = match left {
-                Some(left) => self.news.wait_timeout(heard, left).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.news.wait(heard).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => {
+                    self.news
+                        .wait_timeout(heard, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+                None => self
+                    .news
+                    .wait(heard)
+                    .unwrap_or_else(PoisonError::into_inner),
             };
         }
     }
@@ -163,7 +182,10 @@ impl Running {
         let log_record = Arc::clone(&record);
         let log = std::thread::spawn(move || {
             let mut tell = |lines: Vec<LogLine>| {
-                lines.iter().filter(|line| line.stop().is_none()).for_each(&mut watcher.log);
+                lines
+                    .iter()
+                    .filter(|line| line.stop().is_none())
+                    .for_each(&mut watcher.log);
                 log_record.update(|heard| heard.log.extend(lines));
             };
             if let Ok((socket, _)) = log.accept() {
@@ -173,7 +195,10 @@ impl Running {
         });
         let qemu_messages = std::thread::spawn(move || {
             let mut messages = String::new();
-            let lines = stderr.map(BufReader::new).into_iter().flat_map(BufRead::lines);
+            let lines = stderr
+                .map(BufReader::new)
+                .into_iter()
+                .flat_map(BufRead::lines);
             for line in lines.map_while(Result::ok) {
                 (watcher.qemu)(&line);
                 messages.push_str(&line);
@@ -182,7 +207,10 @@ impl Running {
             messages
         });
         Ok(Running {
-            killer: Killer(Arc::new(Mutex::new(Process { child, killed: None }))),
+            killer: Killer(Arc::new(Mutex::new(Process {
+                child,
+                killed: None,
+            }))),
             record,
             threads: vec![console, log],
             qemu_messages,
@@ -207,7 +235,9 @@ impl Running {
     /// Types `text` on the console.
     pub fn send(&mut self, text: &str) -> Result<(), RunError> {
         match &mut self.input {
-            Some(input) => input.write_all(text.as_bytes()).map_err(RunError::connection("console")),
+            Some(input) => input
+                .write_all(text.as_bytes())
+                .map_err(RunError::connection("console")),
             None => Ok(()),
         }
     }
@@ -217,14 +247,19 @@ impl Running {
         let from = self.matched;
         let end = self.record.wait(self.deadline, |heard| {
             let rest = &heard.console[from..];
-            let at = rest.windows(text.len()).position(|window| window == text.as_bytes())?;
+            let at = rest
+                .windows(text.len())
+                .position(|window| window == text.as_bytes())?;
             Some(from + at + text.len())
         });
         let heard = self.record.heard();
         let until = end.unwrap_or(heard.console.len());
         let got = String::from_utf8_lossy(&heard.console[from..until]).replace('\r', "");
         if end.is_none() {
-            return Err(RunError::Unexpected { wanted: text.to_owned(), got });
+            return Err(RunError::Unexpected {
+                wanted: text.to_owned(),
+                got,
+            });
         }
         self.matched = until;
         Ok(got)
@@ -233,23 +268,41 @@ impl Running {
     /// Waits until a line of the log contains `text`, and returns it.
     pub fn expect_log(&mut self, text: &str) -> Result<LogLine, RunError> {
         let found = self.record.wait(self.deadline, |heard| {
-            heard.log.iter().find(|line| line.text.contains(text)).cloned()
+            heard
+                .log
+                .iter()
+                .find(|line| line.text.contains(text))
+                .cloned()
         });
         found.ok_or_else(|| {
-            let log: Vec<String> = self.record.heard().log.iter().map(LogLine::to_string).collect();
-            RunError::Unexpected { wanted: text.to_owned(), got: log.join("\n") }
+            let log: Vec<String> = self
+                .record
+                .heard()
+                .log
+                .iter()
+                .map(LogLine::to_string)
+                .collect();
+            RunError::Unexpected {
+                wanted: text.to_owned(),
+                got: log.join("\n"),
+            }
         })
     }
 
     /// Opens QEMU's monitor; there is one connection a machine.
     pub fn monitor(&mut self) -> Result<Monitor, RunError> {
-        let (stream, _) = self.monitor.accept().map_err(RunError::connection("monitor"))?;
+        let (stream, _) = self
+            .monitor
+            .accept()
+            .map_err(RunError::connection("monitor"))?;
         Monitor::new(stream)
     }
 
     /// Waits for the machine's end.
     pub fn wait(mut self) -> Outcome {
-        let closed = self.record.wait(self.deadline, |heard| heard.console_closed.then_some(()));
+        let closed = self
+            .record
+            .wait(self.deadline, |heard| heard.console_closed.then_some(()));
         if closed.is_none() {
             self.killer.kill(End::Deadline);
         }

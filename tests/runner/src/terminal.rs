@@ -1,7 +1,7 @@
 //! The developer's side of the console: standard input, raw mode, and the ways to end the machine.
 
 use hv_runner::{Killer, RunError};
-use rustix::termios::{self, OptionalActions, OutputModes, InputModes, Termios};
+use rustix::termios::{self, InputModes, OptionalActions, OutputModes, Termios};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::{IsTerminal, PipeReader, PipeWriter, Read, Write, stdin};
@@ -45,12 +45,18 @@ impl Session {
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(failed)?;
         let signalled = Arc::clone(&target);
         std::thread::spawn(move || signals.forever().for_each(|_| signalled.end()));
-        Ok(Session { input, target, _raw: raw })
+        Ok(Session {
+            input,
+            target,
+            _raw: raw,
+        })
     }
 
     /// The input for the next machine. What the last one did not read is still in it.
     pub fn input(&self) -> Result<PipeReader, RunError> {
-        self.input.try_clone().map_err(|error| RunError::Connection("console", error))
+        self.input
+            .try_clone()
+            .map_err(|error| RunError::Connection("console", error))
     }
 
     /// From now on the quit key and signals end this machine.

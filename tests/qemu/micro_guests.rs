@@ -1,0 +1,125 @@
+//! Runs every guest of `guests/` in both modes, and every case of the guests that have a table.
+
+use hv_tests::expectation::{Expectation, kill_cases, verdicts};
+use hv_tests::golden::Numbers;
+use hv_tests::{built, golden};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+const MODES: [&str; 2] = ["shared", "isolated"];
+/// Counted instructions that these round trips may take, in shared mode.
+const LIMITS: &[(&str, u32)] = &[
+    ("flush_async", 250),
+    ("demand_fault_read", 1500),
+    ("demand_fault_dirty", 1500),
+];
+
+fn main() {
+    let arguments = Arguments::from_args();
+    libtest_mimic::run(&arguments, trials()).exit();
+}
+
+fn trials() -> Vec<Trial> {
+    let guests = built::tests().join("guests");
+    let mut sources: Vec<_> = std::fs::read_dir(guests)
+        .expect("the guests' directory is readable")
+        .map(|entry| entry.expect("an entry is readable").path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|kind| kind == "c" || kind == "S")
+        })
+        .collect();
+    sources.sort();
+    let mut trials = Vec::new();
+    for source in sources {
+        let name = source
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let text = std::fs::read_to_string(&source).expect("a guest's source is readable");
+        if let Ok(table) = std::fs::read_to_string(source.with_extension("txt")) {
+            for case in kill_cases(&table) {
+                let guest = name.clone();
+                let trial = format!("{name}::{}", case.name);
+                trials.push(Trial::test(trial, move || {
+                    run_case(&guest, &case.name, &case.expectation)
+                }));
+            }
+            continue;
+        }
+        for mode in MODES {
+            let (guest, expectation) = (name.clone(), Expectation::parse(&text));
+            trials.push(Trial::test(format!("{name}::{mode}"), move || {
+                let expectation =
+                    expectation.ok_or("its first line does not say what to expect")?;
+                run_guest(&guest, mode, &expectation)
+            }));
+        }
+    }
+    trials
+}
+
+fn run_case(guest: &str, case: &str, expectation: &Expectation) -> Result<(), Failed> {
+    let machine = built::hosting(&built::micro_guest(guest), &format!("case={case}"));
+    let outcome = machine.run()?;
+    expectation
+        .check(&outcome)
+        .map_err(|reason| format!("{reason}\n{}", outcome.report()).into())
+}
+
+fn run_guest(guest: &str, mode: &str, expectation: &Expectation) -> Result<(), Failed> {
+    let machine =
+        built::hosting(&built::micro_guest(guest), "").command_line(format!("mode={mode}"));
+    let outcome = machine.run()?;
+    let console = outcome.text();
+    let counts = counts(&console);
+    let numbers = if counts.is_empty() {
+        Numbers::Kept
+    } else {
+        Numbers::Masked
+    };
+    let judge = || {
+        expectation.check(&outcome)?;
+        if expectation.status == 0 && counts.is_empty() {
+            verdicts(&console)?;
+        }
+        if mode == MODES[0] {
+            within_limits(&counts)?;
+        }
+        // Both modes have to say the same.
+        golden::compare(
+            &format!("guests/{guest}"),
+            &golden::console(&outcome, numbers),
+        )
+    };
+    judge().map_err(|reason| format!("{reason}\n{}", outcome.report()).into())
+}
+
+/// The lines `COUNT <name> <instructions>`.
+fn counts(console: &str) -> Vec<(&str, u32)> {
+    let lines = console
+        .lines()
+        .filter_map(|line| line.strip_prefix("COUNT "));
+    lines
+        .filter_map(|line| line.split_once(' '))
+        .filter_map(|(name, n)| Some((name, n.parse().ok()?)))
+        .collect()
+}
+
+fn within_limits(counts: &[(&str, u32)]) -> Result<(), String> {
+    if counts.is_empty() {
+        return Ok(());
+    }
+    for (name, limit) in LIMITS {
+        match counts.iter().find(|(counted, _)| counted == name) {
+            None => return Err(format!("{name} was not counted")),
+            Some((_, count)) if count > limit => {
+                return Err(format!(
+                    "{name} took {count} instructions; the limit is {limit}"
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! What a micro guest is expected to do: said in the first line of its source.
+
+use hv_runner::Outcome;
+
+/// How a run has to end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Expectation {
+    /// The reason on the stop line. A `*` at the end stands for anything.
+    pub stop: String,
+    /// The status.
+    pub status: u8,
+}
+
+impl Expectation {
+    /// Reads `/* expect: stop="..." status=N */`.
+    pub fn parse(source: &str) -> Option<Self> {
+        let line = source.lines().next()?;
+        let words = line
+            .strip_prefix("/* expect: stop=\"")?
+            .strip_suffix(" */")?;
+        let (stop, status) = words.split_once("\" status=")?;
+        Some(Expectation {
+            stop: stop.into(),
+            status: status.parse().ok()?,
+        })
+    }
+
+    /// Compares with what happened.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn check(&self, outcome: &Outcome) -> Result<(), String> {
+        let stop = outcome.stop();
+        let fits = match self.stop.strip_suffix('*') {
+            Some(start) => stop.starts_with(start),
+            None => stop == self.stop,
+        };
+        if outcome.status != self.status || !fits {
+            let Expectation {
+                stop: wanted,
+                status,
+            } = self;
+            return Err(format!(
+                "wanted status {status} and {wanted:?}, got status {} and {stop:?}",
+                outcome.status
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A run of a guest that can end in many ways.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Case {
+    /// The word for `case=` on the guest's command line.
+    pub name: String,
+    /// How it ends.
+    pub expectation: Expectation,
+}
+
+/// Reads a table of cases: on each line a name, blanks, and the reason why the guest is killed.
+pub fn kill_cases(table: &str) -> Vec<Case> {
+    let lines = table
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, reason)| Case {
+            name: name.into(),
+            expectation: Expectation {
+                stop: format!("guest killed: {}", reason.trim()),
+                status: 3,
+            },
+        })
+        .collect()
+}
+
+/// The guest's own verdicts: lines such as `LG-123 pass what` and `A-04 FAIL what got=.. want=..`.
+///
+/// # Errors
+/// The failed ones; or that there is none at all, which is no success either.
+pub fn verdicts(console: &str) -> Result<usize, String> {
+    let is_item =
+        |word: &str| word.starts_with("LG-") || word.starts_with("A-") || word.starts_with('R');
+    let (mut passed, mut failed) = (0, Vec::new());
+    for line in console.lines() {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some(item), Some("pass")) if is_item(item) => passed += 1,
+            (_, Some("FAIL")) => failed.push(line),
+            _ => {}
+        }
+    }
+    match (passed, failed.as_slice()) {
+        (0, []) => Err("the guest printed no verdict".into()),
+        (_, []) => Ok(passed),
+        _ => Err(failed.join("\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hv_runner::{End, LogLine, STOP};
+
+    fn outcome(status: u8, stop: &str) -> Outcome {
+        Outcome {
+            status,
+            end: End::Host(status),
+            console: Vec::new(),
+            log: vec![LogLine::plain(format!("{STOP}{stop}"))],
+            qemu: String::new(),
+        }
+    }
+
+    #[test]
+    fn an_expectation_is_read_from_the_first_line() {
+        let source = "/* expect: stop=\"guest powered off\" status=0 */\n#include <x>\n";
+        let expectation = Expectation::parse(source).unwrap();
+        assert_eq!(
+            expectation,
+            Expectation {
+                stop: "guest powered off".into(),
+                status: 0
+            }
+        );
+        assert!(expectation.check(&outcome(0, "guest powered off")).is_ok());
+        assert!(
+            expectation
+                .check(&outcome(0, "guest powered off twice"))
+                .is_err()
+        );
+        assert!(expectation.check(&outcome(3, "guest powered off")).is_err());
+        assert_eq!(Expectation::parse("int main;"), None);
+    }
+
+    #[test]
+    fn a_star_stands_for_the_rest() {
+        let cases = kill_cases("# comment\n\ncall_3      Bad hypercall *\n");
+        assert_eq!(cases.len(), 1);
+        assert_eq!(cases[0].name, "call_3");
+        assert!(
+            cases[0]
+                .expectation
+                .check(&outcome(3, "guest killed: Bad hypercall 3"))
+                .is_ok()
+        );
+        assert!(
+            cases[0]
+                .expectation
+                .check(&outcome(3, "guest killed: worse"))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn verdicts_are_counted_and_failures_shown() {
+        assert_eq!(
+            verdicts("hello\nLG-001 pass a\nA-04 pass b\nR3 pass c\n"),
+            Ok(3)
+        );
+        assert_eq!(
+            verdicts("LG-001 pass a\nLG-002 FAIL b got=1\n"),
+            Err("LG-002 FAIL b got=1".into())
+        );
+    }
+
+    #[test]
+    fn silence_is_no_success() {
+        assert!(verdicts("nothing to see\n").is_err());
+    }
+}
