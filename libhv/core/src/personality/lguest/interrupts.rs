@@ -178,7 +178,8 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// enables interrupts.
     fn announce(&mut self, shared: Data, waiting: u32) -> Result<(), Kill> {
         let word = if waiting == 0 { 0 } else { IF };
-        if self.interrupts.announced != word {
+        // Nothing to take back is the usual case. A wish is repeated: the guest may have cleared it.
+        if word != 0 || self.interrupts.announced != 0 {
             self.interrupts.announced = word;
             self.memory
                 .write_u32(shared.field(data::IRQ_PENDING), word)?;

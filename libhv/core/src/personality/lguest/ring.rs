@@ -20,20 +20,29 @@ impl Cursor {
     }
 }
 
+/// Whether draining the ring did anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Drained {
+    /// It was empty.
+    Nothing,
+    /// Calls were made.
+    Calls,
+}
+
 impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// Executes what is queued, in ring order, up to the first empty slot and never more than one
     /// round (3.3). A slot that ends the guest ends it here, for the same reason as a direct call
     /// would (LG-054).
-    pub(super) fn drain_ring(&mut self, clock: &impl Clock) -> Result<(), End> {
+    pub(super) fn drain_ring(&mut self, clock: &impl Clock) -> Result<Drained, End> {
         let Some(shared) = self.data else {
-            return Ok(());
+            return Ok(Drained::Nothing);
         };
         // Most calls find the ring empty: one byte says so.
         let mut due = [data::SLOT_EMPTY];
         let first = shared.field(data::HCALL_STATUS.wrapping_add(self.cursor.0));
         self.memory.read(first, &mut due).map_err(Kill::from)?;
         if due == [data::SLOT_EMPTY] {
-            return Ok(());
+            return Ok(Drained::Nothing);
         }
         // One snapshot decides which slots are run: a slot that fills up meanwhile waits for the
         // next call, so a guest cannot keep the host here.
@@ -63,6 +72,6 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
                 .write(done, &[data::SLOT_EMPTY])
                 .map_err(Kill::from)?;
         }
-        Ok(())
+        Ok(Drained::Calls)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::counters::count;
 use super::emulate::Emulated;
+use super::ring::Drained;
 use super::{Lguest, opens_to_software};
 use crate::address::Gva;
 use crate::clock::Clock;
@@ -93,9 +94,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         if fault != Fault::Repaired && regs.privilege_level() == 1 {
             // In the middle of a context switch NEW_PGTABLE may still be queued, and the guest's
             // handler would repair a root that is not in use yet, for ever (A42).
-            let before = self.cursor;
-            self.drain_ring(clock)?;
-            if self.cursor != before {
+            if self.drain_ring(clock)? == Drained::Calls {
                 fault = self.mmu.page_fault(&self.memory, gva, trap.error)?;
             }
         }

@@ -1,0 +1,438 @@
+//! A scripted machine: RAM, a translation that can be told to refuse, devices and a clock that stand still.
+
+use crate::address::{Gfn, Gpa, Gva, Hpa};
+use crate::clock::{Clock, Nanos, WallTime};
+use crate::device::{Devices, Width};
+use crate::kill::Kill;
+use crate::memory::{Access, BadAddress, GuestMemory};
+use crate::personality::lguest::Lguest;
+use crate::personality::{AccessKind, End, Fault, Mmu, Next, Trap};
+use crate::registers::Registers;
+use hv_abi::lguest::{data, hypercall};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) const RAM: u64 = 0x4_0000;
+/// Where `lguest_data` is.
+pub(super) const DATA: u32 = 0x4000;
+/// Where the guest's code is.
+pub(super) const CODE: u32 = 0x2000;
+/// Its stack pointer.
+pub(super) const STACK: u32 = 0x9000;
+/// Its stack for traps from ring 3.
+pub(super) const TRAP_STACK: u32 = 0xb000;
+pub(super) const NOIRQ_IRET: u32 = 0x2f00;
+pub(super) const KERNEL_ADDRESS: u32 = 0xc000_0000;
+/// Ring-3 selectors of entries 14 and 15.
+pub(super) const USER_CS: u32 = 0x73;
+pub(super) const USER_DS: u32 = 0x7b;
+pub(super) const INTERRUPT_GATE: u32 = 0x8e00;
+pub(super) const TRAP_GATE: u32 = 0x8f00;
+pub(super) const OPEN: u32 = 3 << 13;
+
+pub(super) struct Ram {
+    bytes: RefCell<Vec<u8>>,
+    accesses: Cell<u32>,
+}
+
+impl Ram {
+    fn new() -> Self {
+        Self {
+            bytes: RefCell::new(vec![0; RAM as usize]),
+            accesses: Cell::new(0),
+        }
+    }
+
+    fn start(&self, at: Gpa, length: usize, access: Access) -> Result<usize, BadAddress> {
+        self.accesses.set(self.accesses.get() + 1);
+        if self.contains(at, length as u64) {
+            Ok(at.raw() as usize)
+        } else {
+            Err(BadAddress { at, length, access })
+        }
+    }
+}
+
+impl GuestMemory for Ram {
+    fn frames(&self) -> Gfn {
+        Gfn::new(RAM >> 12)
+    }
+
+    fn read(&self, at: Gpa, into: &mut [u8]) -> Result<(), BadAddress> {
+        let start = self.start(at, into.len(), Access::Read)?;
+        into.copy_from_slice(&self.bytes.borrow()[start..][..into.len()]);
+        Ok(())
+    }
+
+    fn write(&self, at: Gpa, from: &[u8]) -> Result<(), BadAddress> {
+        let start = self.start(at, from.len(), Access::Write)?;
+        self.bytes.borrow_mut()[start..][..from.len()].copy_from_slice(from);
+        Ok(())
+    }
+
+    fn read_u32(&self, at: Gpa) -> Result<u32, BadAddress> {
+        let mut word = [0; 4];
+        self.read(at, &mut word)?;
+        Ok(u32::from_le_bytes(word))
+    }
+
+    fn write_u32(&self, at: Gpa, value: u32) -> Result<(), BadAddress> {
+        self.write(at, &value.to_le_bytes())
+    }
+
+    fn compare_exchange_u32(&self, at: Gpa, current: u32, new: u32) -> Result<bool, BadAddress> {
+        if self.read_u32(at)? != current {
+            return Ok(false);
+        }
+        self.write_u32(at, new)?;
+        Ok(true)
+    }
+
+    fn host_frame(&self, _gfn: Gfn) -> Option<Hpa> {
+        None
+    }
+}
+
+/// What the translation was told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Told {
+    SetStack(u32, u32),
+    NewPgtable(u64),
+    SetPte(u64, u32, u64),
+    SetPgd(u64, u32),
+    FlushUser,
+    FlushAll,
+    KernelAddress(u32),
+}
+
+/// Identity, except for what a test says.
+#[derive(Default)]
+pub(super) struct FakeMmu {
+    /// Page to page, where it is not itself.
+    pub(super) moved: BTreeMap<u32, u32>,
+    pub(super) unmapped: BTreeSet<u32>,
+    pub(super) read_only: BTreeSet<u32>,
+    /// Pages whose next fault is repaired.
+    pub(super) demand: BTreeSet<u32>,
+    /// Faults are repaired once this root is in use.
+    pub(super) repaired_by: Option<u64>,
+    pub(super) told: Vec<Told>,
+    /// A ring slot that becomes ready while a SET_PTE is carried out, as if by another writer.
+    pub(super) fills: Option<u32>,
+    /// What the next announcement comes to.
+    pub(super) refuse: Option<Kill>,
+}
+
+impl FakeMmu {
+    fn tell(&mut self, told: Told) -> Result<(), Kill> {
+        self.told.push(told);
+        self.refuse.take().map_or(Ok(()), Err)
+    }
+}
+
+impl Mmu for FakeMmu {
+    fn page_fault(&mut self, _: &impl GuestMemory, gva: Gva, error: u32) -> Result<Fault, Kill> {
+        let root = self.told.iter().rev().find_map(|told| match told {
+            Told::NewPgtable(root) => Some(*root),
+            _ => None,
+        });
+        if self.repaired_by.is_some() && self.repaired_by == root {
+            return Ok(Fault::Repaired);
+        }
+        if self.demand.remove(&gva.page_start().raw()) {
+            return Ok(Fault::Repaired);
+        }
+        let present = u32::from(!self.unmapped.contains(&gva.page_start().raw()));
+        Ok(Fault::Reflect {
+            error: error & !1 | present,
+        })
+    }
+
+    fn guest_access(
+        &mut self,
+        memory: &impl GuestMemory,
+        gva: Gva,
+        kind: AccessKind,
+    ) -> Result<Result<Gpa, u32>, Kill> {
+        let write = if kind == AccessKind::Write { 2 } else { 0 };
+        let read_only = self.read_only.contains(&gva.page_start().raw());
+        Ok(match self.translate(memory, gva) {
+            None => Err(write),
+            Some(_) if write != 0 && read_only => Err(write | 1),
+            Some(gpa) => Ok(gpa),
+        })
+    }
+
+    fn translate(&self, _: &impl GuestMemory, gva: Gva) -> Option<Gpa> {
+        let page = gva.page_start().raw();
+        let to = self.moved.get(&page).copied().unwrap_or(page);
+        (!self.unmapped.contains(&page) && u64::from(to) < RAM)
+            .then(|| Gpa::from(to + gva.page_offset()))
+    }
+
+    fn set_stack(&mut self, _: &impl GuestMemory, top: Gva, pages: u32) -> Result<(), Kill> {
+        self.tell(Told::SetStack(top.raw(), pages))
+    }
+
+    fn new_pgtable(&mut self, _: &impl GuestMemory, root: Gpa) -> Result<(), Kill> {
+        self.tell(Told::NewPgtable(root.raw()))
+    }
+
+    fn set_pte(
+        &mut self,
+        memory: &impl GuestMemory,
+        root: Gpa,
+        gva: Gva,
+        entry: u64,
+    ) -> Result<(), Kill> {
+        if let Some(slot) = self.fills {
+            let status = Gpa::from(DATA + data::HCALL_STATUS + slot);
+            memory.write(status, &[0]).unwrap();
+        }
+        self.tell(Told::SetPte(root.raw(), gva.raw(), entry))
+    }
+
+    fn set_pgd(&mut self, _: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill> {
+        self.tell(Told::SetPgd(root.raw(), index))
+    }
+
+    fn flush_user(&mut self, _: &impl GuestMemory) -> Result<(), Kill> {
+        self.tell(Told::FlushUser)
+    }
+
+    fn flush_all(&mut self, _: &impl GuestMemory) -> Result<(), Kill> {
+        self.tell(Told::FlushAll)
+    }
+
+    fn set_kernel_address(&mut self, start: Gva) {
+        self.told.push(Told::KernelAddress(start.raw()));
+    }
+}
+
+#[derive(Default)]
+pub(super) struct FakeDevices {
+    /// What every port reads, in 32 bits: wider than any access asks for.
+    pub(super) value: u32,
+    pub(super) reads: Vec<(u16, Width)>,
+    pub(super) writes: Vec<(u16, Width, u32)>,
+    pub(super) interrupts: u32,
+    pub(super) polls: u32,
+}
+
+impl Devices for FakeDevices {
+    fn port_read(&mut self, _: &impl GuestMemory, port: u16, width: Width) -> u32 {
+        self.reads.push((port, width));
+        self.value
+    }
+
+    fn port_write(&mut self, _: &impl GuestMemory, port: u16, width: Width, value: u32) {
+        self.writes.push((port, width, value));
+    }
+
+    fn poll(&mut self, _: &impl GuestMemory) {
+        self.polls += 1;
+    }
+
+    fn take_interrupts(&mut self) -> u32 {
+        std::mem::take(&mut self.interrupts)
+    }
+}
+
+pub(super) struct FakeClock {
+    pub(super) now: u64,
+    pub(super) wall: WallTime,
+    pub(super) tsc_khz: u32,
+}
+
+impl Clock for FakeClock {
+    fn now(&self) -> Nanos {
+        Nanos(self.now)
+    }
+
+    fn wall(&self) -> WallTime {
+        self.wall
+    }
+
+    fn tsc_khz(&self) -> u32 {
+        self.tsc_khz
+    }
+}
+
+pub(super) struct Machine {
+    pub(super) guest: Lguest<Ram, FakeMmu, FakeDevices>,
+    pub(super) regs: Registers,
+    pub(super) clock: FakeClock,
+}
+
+impl Machine {
+    /// A guest that has prepared `lguest_data` and nothing else.
+    pub(super) fn new() -> Self {
+        let guest = Lguest::new(Ram::new(), FakeMmu::default(), FakeDevices::default());
+        let mut regs = Lguest::<Ram, FakeMmu, FakeDevices>::entry_registers(CODE);
+        regs.esp = STACK;
+        let wall = WallTime {
+            seconds: 1_000_000,
+            nanoseconds: 7,
+        };
+        let clock = FakeClock {
+            now: 5_000,
+            wall,
+            tsc_khz: 2_000_000,
+        };
+        let machine = Self { guest, regs, clock };
+        machine.put(DATA + data::HCALL_STATUS, &[0xff; 64]);
+        machine.put_word(DATA + data::BLOCKED_INTERRUPTS, 1);
+        machine.put_word(DATA + data::NOIRQ_IRET, NOIRQ_IRET);
+        machine.put_word(DATA + data::KERNEL_ADDRESS, KERNEL_ADDRESS);
+        machine.put_word(DATA + data::SYSCALL_VEC, 0x80);
+        machine
+    }
+
+    /// One that made LGUEST_INIT, loaded its user segments and its trap stack, and unmasked
+    /// everything; `irq_enabled` is 0.
+    pub(super) fn initialised() -> Self {
+        let mut machine = Self::new();
+        machine.call(hypercall::LGUEST_INIT, [DATA, 0, 0]).unwrap();
+        machine
+            .call(hypercall::LOAD_GDT_ENTRY, [14, 0xffff, 0x00cf_fa00])
+            .unwrap();
+        machine
+            .call(hypercall::LOAD_GDT_ENTRY, [15, 0xffff, 0x00cf_f200])
+            .unwrap();
+        machine
+            .call(hypercall::SET_STACK, [0x69, TRAP_STACK, 1])
+            .unwrap();
+        machine.put_word(DATA + data::BLOCKED_INTERRUPTS, 0);
+        machine.guest.mmu_mut().told.clear();
+        machine.guest.take_changes();
+        machine
+    }
+
+    pub(super) fn put(&self, at: u32, bytes: &[u8]) {
+        self.guest.memory().write(Gpa::from(at), bytes).unwrap();
+    }
+
+    pub(super) fn put_word(&self, at: u32, word: u32) {
+        self.put(at, &word.to_le_bytes());
+    }
+
+    pub(super) fn word(&self, at: u32) -> u32 {
+        self.guest.memory().read_u32(Gpa::from(at)).unwrap()
+    }
+
+    pub(super) fn words<const N: usize>(&self, at: u32) -> [u32; N] {
+        std::array::from_fn(|index| self.word(at + 4 * index as u32))
+    }
+
+    /// A field of `lguest_data`.
+    pub(super) fn field(&self, offset: u32) -> u32 {
+        self.word(DATA + offset)
+    }
+
+    pub(super) fn set_field(&self, offset: u32, word: u32) {
+        self.put_word(DATA + offset, word);
+    }
+
+    pub(super) fn call(&mut self, number: u32, [ebx, ecx, edx]: [u32; 3]) -> Result<(), End> {
+        self.regs.eax = number;
+        self.regs.ebx = ebx;
+        self.regs.ecx = ecx;
+        self.regs.edx = edx;
+        self.trap(31, 0)
+    }
+
+    pub(super) fn trap(&mut self, vector: u8, error: u32) -> Result<(), End> {
+        self.exit(Trap {
+            vector,
+            error,
+            cr2: 0,
+        })
+    }
+
+    pub(super) fn page_fault(&mut self, cr2: u64, error: u32) -> Result<(), End> {
+        self.exit(Trap {
+            vector: 14,
+            error,
+            cr2,
+        })
+    }
+
+    pub(super) fn exit(&mut self, trap: Trap) -> Result<(), End> {
+        self.guest.on_trap(&mut self.regs, trap, &self.clock)
+    }
+
+    pub(super) fn enter(&mut self) -> Result<Next, End> {
+        self.guest.before_entry(&mut self.regs, &self.clock)
+    }
+
+    /// #GP(0) on `code`, which the guest has at EIP.
+    pub(super) fn privileged(&mut self, code: &[u8]) -> Result<(), End> {
+        self.regs.eip = CODE;
+        self.put(CODE, code);
+        self.trap(13, 0)
+    }
+
+    pub(super) fn load_gate(&mut self, vector: u8, kind: u32) {
+        let handler = handler(vector);
+        let words = [
+            u32::from(vector),
+            0x0008_0000 | handler & 0xffff,
+            handler & 0xffff_0000 | kind,
+        ];
+        let saved = self.regs.clone();
+        self.call(hypercall::LOAD_IDT_ENTRY, words).unwrap();
+        self.regs = saved;
+    }
+
+    /// Puts a call into `slot` and marks it ready.
+    pub(super) fn queue(&self, slot: u32, words: [u32; 5]) {
+        for (word, at) in words
+            .into_iter()
+            .zip((DATA + data::HCALLS + slot * 20..).step_by(4))
+        {
+            self.put_word(at, word);
+        }
+        self.put(DATA + data::HCALL_STATUS + slot, &[0]);
+    }
+
+    pub(super) fn slot_status(&self, slot: u32) -> u8 {
+        self.word(DATA + data::HCALL_STATUS + slot) as u8
+    }
+
+    pub(super) fn enter_ring_3(&mut self) {
+        self.regs.cs = USER_CS;
+        self.regs.ss = USER_DS;
+        self.regs.eip = 0x1_2345;
+        self.regs.esp = 0x1_6000;
+    }
+
+    pub(super) fn mmu(&mut self) -> &mut FakeMmu {
+        self.guest.mmu_mut()
+    }
+
+    pub(super) fn told(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.mmu().told)
+    }
+
+    /// Accesses to memory since this was last asked.
+    pub(super) fn accesses(&self) -> u32 {
+        self.guest.memory().accesses.replace(0)
+    }
+
+    pub(super) fn ram(&self) -> Vec<u8> {
+        self.guest.memory().bytes.borrow().clone()
+    }
+}
+
+/// Where the fixture's guest has its handler for `vector`.
+pub(super) fn handler(vector: u8) -> u32 {
+    0x1_0000 + 16 * u32::from(vector)
+}
+
+/// The line that ends the guest.
+pub(super) fn killed(result: Result<impl std::fmt::Debug, End>) -> String {
+    match result {
+        Err(End::Killed(kill)) => kill.to_string(),
+        other => panic!("not killed: {other:?}"),
+    }
+}
