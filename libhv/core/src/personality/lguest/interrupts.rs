@@ -16,7 +16,7 @@ use hv_abi::lguest::{FIRST_IRQ_VECTOR, IF, IRQS, data};
 const TIMER: u32 = 1 << 0;
 /// How long an interrupt that could not be delivered waits at most until it is tried again, in
 /// nanoseconds: guests before 4.4 enable interrupts, and all guests unmask them, without telling
-/// (A24). Half a tick of the fastest guest clock.
+/// (A24). One tick of a kernel with 1000 of them a second.
 const RECHECK: u64 = 1_000_000;
 /// Vector of the debug trap.
 const DEBUG: u8 = 1;

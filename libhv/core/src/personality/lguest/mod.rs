@@ -1,10 +1,10 @@
 //! The lguest ABI, generation G5: 32-bit kernels in ring 1 that ask by `int $0x1f`.
 //!
-//! One file for each thing that a guest can see: [hypercalls](hypercall), the [ring](ring) that
-//! queues them, [LGUEST_INIT](init), [SHUTDOWN](shutdown), its [gates], [traps](trap), the frames that
-//! [reflect](reflect) them, virtual [interrupts], and the privileged instructions that are
-//! [decoded](decode) and [emulated](emulate). Numbers in comments, such as LG-020 or A17, are those of the
-//! ABI page's checklist and additions.
+//! One file for each thing that a guest can see: `hypercall` and the `ring` that queues calls, `init`
+//! and `shutdown` at either end of its life, its `gates`, its traps (`trap`) and the frames that
+//! `reflect` them, virtual `interrupts`, and the privileged instructions that `decode` recognises
+//! and `emulate` carries out. Numbers in comments, such as LG-020 or A17, are those of the ABI page's
+//! checklist and additions.
 
 mod counters;
 mod data;
