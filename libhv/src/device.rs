@@ -1,6 +1,7 @@
 //! The devices that a guest can have.
 
 use hv_core::device::virtio::console::{Console as ConsoleModel, ConsoleBackend, Full};
+use hv_core::device::Work;
 use hv_core::device::virtio::queue::Queue;
 use hv_core::device::virtio::{Identity, VirtioDevice, Violation};
 use hv_core::memory::GuestMemory;
@@ -79,7 +80,7 @@ impl VirtioDevice for Device {
         }
     }
 
-    fn poll(&mut self, memory: &impl GuestMemory, queues: &mut [Queue]) -> Result<(), Violation> {
+    fn poll(&mut self, memory: &impl GuestMemory, queues: &mut [Queue]) -> Result<Work, Violation> {
         match self {
             Device::Console(Console(model)) => model.poll(memory, queues),
         }

@@ -6,6 +6,7 @@ use crate::device::Device;
 use crate::ports::ClaimedPorts;
 use hv_core::address::{Gpa, Gva};
 use hv_core::clock::Clock as _;
+use hv_core::device::Work;
 use hv_core::device::pci::PciBus;
 use hv_core::memory::{BadAddress, GuestMemory as _};
 use hv_core::personality::lguest::{Changes, Counters, Lguest};
@@ -95,9 +96,11 @@ impl Guest {
     fn turn(&mut self) -> Result<Option<Exit>, End> {
         match self.lguest.before_entry(self.switch.registers(), &self.clocks)? {
             Next::Halt => {
-                self.arm_timer();
-                if let Some(vector) = self.switch.idle() {
-                    self.interrupt(vector);
+                if self.lguest.device_work() == Work::Done {
+                    self.arm_timer();
+                    if let Some(vector) = self.switch.idle() {
+                        self.interrupt(vector);
+                    }
                 }
                 return Ok(None);
             }
@@ -127,8 +130,10 @@ impl Guest {
     }
 
     fn arm_timer(&mut self) {
-        let deadline = self.lguest.deadline(self.clocks.now());
-        self.timer.arm(deadline, &self.clocks);
+        if self.lguest.needs_recheck() || !self.timer.covers(self.lguest.clock_event()) {
+            let now = self.clocks.now();
+            self.timer.arm(self.lguest.deadline(now), now, &self.clocks);
+        }
     }
 
     /// Brings the processor up to date with what the personality and the shadow decided.
@@ -168,6 +173,7 @@ impl Guest {
     /// An interrupt of the host's own. Whatever it brings is picked up before the next entry.
     fn interrupt(&mut self, vector: u8) {
         self.host_interrupts = self.host_interrupts.wrapping_add(1);
+        self.lguest.host_event();
         match vector {
             TIMER_VECTOR => self.timer.expired(),
             SPURIOUS_VECTOR => {}

@@ -2,7 +2,7 @@
 
 use crate::exit::{Exit, PortRead, PortWrite};
 use core::ops::RangeInclusive;
-use hv_core::device::{Devices, Width};
+use hv_core::device::{Devices, Width, Work};
 use hv_core::memory::GuestMemory;
 
 /// Devices, and before them a range of ports whose accesses become exits.
@@ -39,15 +39,22 @@ impl<D: Devices> Devices for ClaimedPorts<D> {
         width.ones()
     }
 
-    fn port_write(&mut self, memory: &impl GuestMemory, port: u16, width: Width, value: u32) {
+    fn port_write(
+        &mut self,
+        memory: &impl GuestMemory,
+        port: u16,
+        width: Width,
+        value: u32,
+    ) -> Work {
         if !self.claims(port) {
             return self.devices.port_write(memory, port, width, value);
         }
         self.exit = Some(Exit::PortWrite(PortWrite { port, width, value }));
+        Work::Done
     }
 
-    fn poll(&mut self, memory: &impl GuestMemory) {
-        self.devices.poll(memory);
+    fn poll(&mut self, memory: &impl GuestMemory) -> Work {
+        self.devices.poll(memory)
     }
 
     fn take_interrupts(&mut self) -> u32 {

@@ -96,14 +96,18 @@ impl Timer {
         Self { apic, armed: None }
     }
 
-    /// Sees to it that an interrupt comes at `deadline`, or earlier: a time slice from now at the
-    /// latest. Costs a comparison when the timer already runs for an earlier moment.
-    pub fn arm(&mut self, deadline: Option<Nanos>, clocks: &Clocks) {
-        let wanted = deadline.unwrap_or(Nanos(u64::MAX));
-        if self.armed.is_some_and(|armed| armed <= wanted) {
+    /// Whether an interrupt is under way that comes at `deadline` or earlier.
+    pub fn covers(&self, deadline: Option<Nanos>) -> bool {
+        self.armed.is_some_and(|armed| deadline.is_none_or(|deadline| armed <= deadline))
+    }
+
+    /// Sees to it that an interrupt comes at `deadline`, or earlier: a time slice from `now` at the
+    /// latest.
+    pub fn arm(&mut self, deadline: Option<Nanos>, now: Nanos, clocks: &Clocks) {
+        if self.covers(deadline) {
             return;
         }
-        let now = clocks.now();
+        let wanted = deadline.unwrap_or(Nanos(u64::MAX));
         let target = wanted.min(now.after(TIME_SLICE));
         let nanos = target.0.saturating_sub(now.0);
         // One tick more than the quotient: an interrupt must not come early.

@@ -38,15 +38,41 @@ impl Width {
     }
 }
 
+/// Whether devices have something left to move.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Work {
+    /// Nothing, until the guest or a far end does something.
+    Done,
+    /// There is more than fits into one poll, or a far end is busy.
+    More,
+}
+
+impl Work {
+    /// More, if either is.
+    pub const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Work::Done, Work::Done) => Work::Done,
+            _ => Work::More,
+        }
+    }
+}
+
 /// Everything behind a guest's ports.
 pub trait Devices {
     /// `in`: the value, in the low `width` bits.
     fn port_read(&mut self, memory: &impl GuestMemory, port: u16, width: Width) -> u32;
-    /// `out`.
-    fn port_write(&mut self, memory: &impl GuestMemory, port: u16, width: Width, value: u32);
-    /// Moves what is waiting between the far ends and the guest's queues; called before every entry
-    /// and while the guest halts, so it returns at once when there is nothing to do.
-    fn poll(&mut self, memory: &impl GuestMemory);
+    /// `out`. Says whether a device may have work now.
+    fn port_write(
+        &mut self,
+        memory: &impl GuestMemory,
+        port: u16,
+        width: Width,
+        value: u32,
+    ) -> Work;
+    /// Moves what is waiting between the far ends and the guest's queues, within a fixed amount of
+    /// work. Due after the guest has used a port, after an interrupt of the host's, and for as long as
+    /// there is more.
+    fn poll(&mut self, memory: &impl GuestMemory) -> Work;
     /// The interrupts that devices raised since the last call, one bit each; bit 0 is the timer's
     /// and never set.
     fn take_interrupts(&mut self) -> u32;
@@ -61,9 +87,19 @@ impl Devices for NoDevices {
         width.ones()
     }
 
-    fn port_write(&mut self, _memory: &impl GuestMemory, _port: u16, _width: Width, _value: u32) {}
+    fn port_write(
+        &mut self,
+        _memory: &impl GuestMemory,
+        _port: u16,
+        _width: Width,
+        _value: u32,
+    ) -> Work {
+        Work::Done
+    }
 
-    fn poll(&mut self, _memory: &impl GuestMemory) {}
+    fn poll(&mut self, _memory: &impl GuestMemory) -> Work {
+        Work::Done
+    }
 
     fn take_interrupts(&mut self) -> u32 {
         0

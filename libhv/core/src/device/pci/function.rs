@@ -5,7 +5,7 @@ use super::config_space::{
     BAR0, CACHE_LINE_AND_LATENCY, WINDOW_BAR, WINDOW_DATA, WINDOW_LENGTH, WINDOW_OFFSET, constant,
 };
 use crate::address::Gpa;
-use crate::device::Width;
+use crate::device::{Width, Work};
 use crate::device::virtio::transport::Transport;
 use crate::device::virtio::{Violation, VirtioDevice};
 use crate::memory::GuestMemory;
@@ -84,8 +84,8 @@ impl<M: VirtioDevice> Function<M> {
         self.transport.write(memory, offset, width, value);
     }
 
-    pub(super) fn poll(&mut self, memory: &impl GuestMemory) {
-        self.transport.poll(memory);
+    pub(super) fn poll(&mut self, memory: &impl GuestMemory) -> Work {
+        self.transport.poll(memory)
     }
 
     /// The device's interrupt bit, when it asked for its interrupt since the last call.

@@ -12,7 +12,7 @@ mod random_tests;
 mod tests;
 
 use super::virtio::{Violation, VirtioDevice};
-use super::{Devices, Width};
+use super::{Devices, Width, Work};
 use crate::address::Gpa;
 use crate::memory::GuestMemory;
 use core::fmt;
@@ -207,18 +207,27 @@ impl<M: VirtioDevice> Devices for PciBus<M> {
         }
     }
 
-    fn port_write(&mut self, memory: &impl GuestMemory, port: u16, width: Width, value: u32) {
+    fn port_write(
+        &mut self,
+        memory: &impl GuestMemory,
+        port: u16,
+        width: Width,
+        value: u32,
+    ) -> Work {
         match (port, Lane::new(port, width)) {
             (ADDRESS..=ADDRESS_LAST, Some(lane)) => self.latch = lane.replace(self.latch, value),
-            (DATA..=DATA_LAST, Some(lane)) => self.config_write(memory, lane, value),
+            (DATA..=DATA_LAST, Some(lane)) => {
+                self.config_write(memory, lane, value);
+                return Work::More;
+            }
             _ => {}
         }
+        Work::Done
     }
 
-    fn poll(&mut self, memory: &impl GuestMemory) {
-        for function in &mut self.functions {
-            function.poll(memory);
-        }
+    fn poll(&mut self, memory: &impl GuestMemory) -> Work {
+        let functions = self.functions.iter_mut();
+        functions.fold(Work::Done, |work, function| work.and(function.poll(memory)))
     }
 
     fn take_interrupts(&mut self) -> u32 {

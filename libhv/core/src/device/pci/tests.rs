@@ -280,8 +280,8 @@ impl VirtioDevice for Blank {
 
     fn notify(&mut self, _queue: u16) {}
 
-    fn poll(&mut self, _memory: &impl GuestMemory, _queues: &mut [Queue]) -> Result<(), Violation> {
-        Ok(())
+    fn poll(&mut self, _memory: &impl GuestMemory, _queues: &mut [Queue]) -> Result<Work, Violation> {
+        Ok(Work::Done)
     }
 }
 

@@ -4,6 +4,7 @@
 use super::chain::{Buffer, Chain, Direction};
 use super::queue::Queue;
 use super::{Identity, Violation, VirtioDevice};
+use crate::device::Work;
 use crate::memory::GuestMemory;
 use heapless::Deque;
 
@@ -52,6 +53,11 @@ impl Budget {
             bytes: BYTES_A_POLL,
             steps: STEPS_A_POLL,
         }
+    }
+
+    /// Whether a stream that found no further buffer may have missed one for want of budget.
+    fn left(&self) -> Work {
+        if self.steps == 0 { Work::More } else { Work::Done }
     }
 
     /// Spends the right to look at one more descriptor or ring entry.
@@ -154,35 +160,36 @@ impl<B: ConsoleBackend> Console<B> {
         Ok(())
     }
 
-    fn transmit(&mut self, memory: &impl GuestMemory, queue: &mut Queue) -> Result<(), Violation> {
+    fn transmit(&mut self, memory: &impl GuestMemory, queue: &mut Queue) -> Result<Work, Violation> {
         let mut budget = Budget::new();
         while budget.bytes != 0 {
             let next = self
                 .transmit
                 .buffer(memory, queue, Direction::Readable, &mut budget)?;
-            let Some(buffer) = next else { return Ok(()) };
+            let Some(buffer) = next else { return Ok(budget.left()) };
             let mut chunk = [0; CHUNK];
             let length = buffer.length.min(budget.bytes).min(CHUNK as u32);
             let chunk = chunk.get_mut(..length as usize).unwrap_or_default();
             memory.read(buffer.at, chunk)?;
             for byte in chunk.iter() {
                 if self.backend.write(*byte).is_err() {
-                    return Ok(());
+                    return Ok(Work::More);
                 }
                 self.transmit.advance(1);
             }
             budget.bytes = budget.bytes.saturating_sub(length);
         }
-        Ok(())
+        Ok(Work::More)
     }
 
-    fn receive(&mut self, memory: &impl GuestMemory, queue: &mut Queue) -> Result<(), Violation> {
+    fn receive(&mut self, memory: &impl GuestMemory, queue: &mut Queue) -> Result<Work, Violation> {
         let mut budget = Budget::new();
+        let mut work = Work::More;
         while budget.bytes != 0 {
             let next = self
                 .receive
                 .buffer(memory, queue, Direction::Writable, &mut budget)?;
-            let Some(buffer) = next else { return Ok(()) };
+            let Some(buffer) = next else { return Ok(budget.left()) };
             let mut chunk = [0; CHUNK];
             let room = buffer.length.min(budget.bytes).min(CHUNK as u32);
             let mut length = 0_u32;
@@ -200,6 +207,8 @@ impl<B: ConsoleBackend> Console<B> {
                 budget.bytes = budget.bytes.saturating_sub(length);
             }
             if length < room {
+                // The far end is empty; it will say when it is not.
+                work = Work::Done;
                 break;
             }
         }
@@ -207,7 +216,7 @@ impl<B: ConsoleBackend> Console<B> {
         if self.receive.written != 0 {
             self.receive.give_back(memory, queue)?;
         }
-        Ok(())
+        Ok(work)
     }
 }
 
@@ -254,13 +263,14 @@ impl<B: ConsoleBackend> VirtioDevice for Console<B> {
         }
     }
 
-    fn poll(&mut self, memory: &impl GuestMemory, queues: &mut [Queue]) -> Result<(), Violation> {
+    fn poll(&mut self, memory: &impl GuestMemory, queues: &mut [Queue]) -> Result<Work, Violation> {
         let [receive, transmit, ..] = queues else {
-            return Ok(());
+            return Ok(Work::Done);
         };
-        if self.flush_emergency().is_ok() {
-            self.transmit(memory, transmit)?;
-        }
-        self.receive(memory, receive)
+        let sent = match self.flush_emergency() {
+            Ok(()) => self.transmit(memory, transmit)?,
+            Err(Full) => Work::More,
+        };
+        Ok(sent.and(self.receive(memory, receive)?))
     }
 }

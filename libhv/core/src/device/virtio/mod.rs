@@ -21,6 +21,7 @@ mod violation;
 
 pub use violation::Violation;
 
+use crate::device::Work;
 use crate::memory::GuestMemory;
 use queue::Queue;
 
@@ -63,5 +64,5 @@ pub trait VirtioDevice {
 
     /// Moves what can be moved, within a fixed amount of work. Queues that the driver has not
     /// made ready give out nothing.
-    fn poll(&mut self, memory: &impl GuestMemory, queues: &mut [Queue]) -> Result<(), Violation>;
+    fn poll(&mut self, memory: &impl GuestMemory, queues: &mut [Queue]) -> Result<Work, Violation>;
 }

@@ -7,7 +7,7 @@ use super::chain::Indirect;
 use super::queue::{Layout, Queue};
 use super::registers::{isr, register, status};
 use super::{Identity, MAX_QUEUES, Violation, VirtioDevice};
-use crate::device::Width;
+use crate::device::{Width, Work};
 use crate::memory::GuestMemory;
 
 /// Feature bits of the transport (section 6).
@@ -71,7 +71,7 @@ impl<M: VirtioDevice> Transport<M> {
     }
 
     /// Lets the model move what is waiting.
-    pub fn poll(&mut self, memory: &impl GuestMemory) {
+    pub fn poll(&mut self, memory: &impl GuestMemory) -> Work {
         let moved = self.model.poll(memory, &mut self.queues);
         // What the model gave back before it met a broken chain is the guest's to know.
         let signalled = self
@@ -81,7 +81,7 @@ impl<M: VirtioDevice> Transport<M> {
         if signalled {
             self.raise(isr::QUEUE);
         }
-        self.settle(moved);
+        self.settle(moved)
     }
 
     /// Reads at `offset`, with any width; what does not exist or straddles a word reads all ones.
@@ -112,7 +112,7 @@ impl<M: VirtioDevice> Transport<M> {
             return;
         }
         let written = self.write_register(memory, offset, width, value);
-        self.settle(written);
+        self.settle(written.map(|()| Work::Done));
     }
 
     fn write_register(
@@ -301,6 +301,7 @@ impl<M: VirtioDevice> Transport<M> {
             return Err(Violation::QueueNotEnabled(queue));
         }
         self.model.notify(queue);
+        // What is left is moved at the next poll, which is due because a port was used.
         self.poll(memory);
         Ok(())
     }
@@ -335,17 +336,20 @@ impl<M: VirtioDevice> Transport<M> {
     }
 
     /// Stops the device when the driver broke a rule. A driver that is up is told so (2.1.2).
-    fn settle(&mut self, outcome: Result<(), Violation>) {
-        let Err(violation) = outcome else { return };
+    fn settle(&mut self, outcome: Result<Work, Violation>) -> Work {
+        let violation = match outcome {
+            Ok(work) => return work,
+            Err(violation) => violation,
+        };
         self.violation.get_or_insert(violation);
-        if self.status & status::NEEDS_RESET != 0 {
-            return;
+        if self.status & status::NEEDS_RESET == 0 {
+            self.stop();
+            self.status |= status::NEEDS_RESET;
+            if self.status & status::DRIVER_OK != 0 {
+                self.raise(isr::CONFIG);
+            }
         }
-        self.stop();
-        self.status |= status::NEEDS_RESET;
-        if self.status & status::DRIVER_OK != 0 {
-            self.raise(isr::CONFIG);
-        }
+        Work::Done
     }
 
     /// The status is stored before the interrupt is asked for: its handler reads it.

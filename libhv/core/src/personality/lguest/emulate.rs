@@ -81,8 +81,9 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             Operation::In(port, width) => self.port_in(regs, port, width),
             Operation::Out(port, width) => {
                 let value = regs.eax & width.ones();
-                self.devices
-                    .port_write(&self.memory, number(port, regs), width, value);
+                let work =
+                    (self.devices).port_write(&self.memory, number(port, regs), width, value);
+                self.attention = self.attention.and(work);
             }
             Operation::Nothing | Operation::WriteControl => {}
             Operation::Halt => self.halt(regs)?,

@@ -5,7 +5,7 @@ use super::gates::Gate;
 use super::{Activity, Lguest};
 use crate::address::Gva;
 use crate::clock::{Clock, Nanos};
-use crate::device::Devices;
+use crate::device::{Devices, Work};
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
 use crate::personality::{BadIrq, End, Mmu, Next};
@@ -50,8 +50,7 @@ impl Interrupts {
         self.single_step |= regs.eflags & eflags::TF != 0;
     }
 
-    fn collect(&mut self, from_devices: u32, clock: &impl Clock) {
-        self.pending |= from_devices & !TIMER;
+    fn raise_due_event(&mut self, clock: &impl Clock) {
         if self.clock_event.is_some_and(|due| due <= clock.now()) {
             self.clock_event = None;
             self.pending |= TIMER;
@@ -69,12 +68,31 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         Ok(())
     }
 
+    /// An interrupt of the host's came: its timer or a device may have something for the guest.
+    pub fn host_event(&mut self) {
+        self.attention = Work::More;
+    }
+
+    /// Whether devices have work left, so that a sleeping guest's host must not sleep.
+    pub fn device_work(&self) -> Work {
+        self.attention
+    }
+
+    /// When the timer's interrupt is due.
+    pub fn clock_event(&self) -> Option<Nanos> {
+        self.interrupts.clock_event
+    }
+
+    /// Whether an interrupt waits for the guest to do something that it does not announce; then
+    /// [`Lguest::deadline`] is nearer than the clock event.
+    pub fn needs_recheck(&self) -> bool {
+        self.interrupts.pending != 0 && self.data.is_some() && self.activity == Activity::Running
+    }
+
     /// When the host has to get in at the latest, even if the guest runs on.
     pub fn deadline(&self, now: Nanos) -> Option<Nanos> {
-        let undelivered = self.interrupts.pending != 0 && self.data.is_some();
         // A sleeping guest changes neither its mask nor its flag.
-        let recheck =
-            (undelivered && self.activity == Activity::Running).then(|| now.after(RECHECK));
+        let recheck = self.needs_recheck().then(|| now.after(RECHECK));
         match (self.interrupts.clock_event, recheck) {
             (Some(event), Some(recheck)) => Some(event.min(recheck)),
             (event, recheck) => event.or(recheck),
@@ -83,11 +101,14 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
 
     /// Everything between an exit and the next entry: devices, the clock, at most one interrupt,
     /// and flags that are safe to load. Call it before every entry, and again whenever a sleeping
-    /// guest might have a reason to wake.
+    /// guest might have a reason to wake. Devices and the clock are looked at only after something
+    /// happened to them: the guest used a port, or [`Lguest::host_event`].
     pub fn before_entry(&mut self, regs: &mut Registers, clock: &impl Clock) -> Result<Next, End> {
-        self.devices.poll(&self.memory);
-        self.interrupts
-            .collect(self.devices.take_interrupts(), clock);
+        if self.attention == Work::More {
+            self.attention = self.devices.poll(&self.memory);
+            self.interrupts.pending |= self.devices.take_interrupts() & !TIMER;
+            self.interrupts.raise_due_event(clock);
+        }
         if self.interrupts.single_step {
             self.deliver_single_step(regs)?;
         }

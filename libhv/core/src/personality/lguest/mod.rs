@@ -27,7 +27,7 @@ pub use counters::Counters;
 
 use super::{End, Mmu, Ts};
 use crate::address::Gpa;
-use crate::device::Devices;
+use crate::device::{Devices, Work};
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
 use crate::registers::{Registers, eflags};
@@ -97,6 +97,8 @@ pub struct Lguest<M, U, D> {
     debug_status: u32,
     interrupts: Interrupts,
     activity: Activity,
+    /// Whether devices or the clock may have something for the guest.
+    attention: Work,
     nesting: Nesting,
     changes: Changes,
     counters: Counters,
@@ -120,6 +122,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             debug_status: 0,
             interrupts: Interrupts::default(),
             activity: Activity::Running,
+            attention: Work::More,
             nesting: Nesting::default(),
             changes: Changes::ALL,
             counters: Counters::default(),

@@ -2,7 +2,7 @@
 
 use crate::address::{Gfn, Gpa, Gva, Hpa};
 use crate::clock::{Clock, Nanos, WallTime};
-use crate::device::{Devices, Width};
+use crate::device::{Devices, Width, Work};
 use crate::kill::Kill;
 use crate::memory::{Access, BadAddress, GuestMemory};
 use crate::personality::lguest::Lguest;
@@ -225,12 +225,14 @@ impl Devices for FakeDevices {
         self.value
     }
 
-    fn port_write(&mut self, _: &impl GuestMemory, port: u16, width: Width, value: u32) {
+    fn port_write(&mut self, _: &impl GuestMemory, port: u16, width: Width, value: u32) -> Work {
         self.writes.push((port, width, value));
+        Work::More
     }
 
-    fn poll(&mut self, _: &impl GuestMemory) {
+    fn poll(&mut self, _: &impl GuestMemory) -> Work {
         self.polls += 1;
+        Work::Done
     }
 
     fn take_interrupts(&mut self) -> u32 {
@@ -362,6 +364,7 @@ impl Machine {
     }
 
     pub(super) fn enter(&mut self) -> Result<Next, End> {
+        self.guest.host_event();
         self.guest.before_entry(&mut self.regs, &self.clock)
     }
 
