@@ -10,19 +10,31 @@ use hv_core::memory::GuestMemory;
 pub struct ClaimedPorts<D> {
     devices: D,
     claimed: Option<RangeInclusive<u16>>,
-    exit: Option<Exit>,
+    access: Option<Access>,
+}
+
+/// An access to a claimed port.
+#[derive(Debug)]
+enum Access {
+    Read(PortRead),
+    Write(PortWrite),
 }
 
 impl<D> ClaimedPorts<D> {
     /// `devices`, behind the ports in `claimed`.
     pub fn new(devices: D, claimed: Option<RangeInclusive<u16>>) -> Self {
-        Self { devices, claimed, exit: None }
+        Self { devices, claimed, access: None }
     }
 
 
     /// The exit that the last instruction of the guest caused.
     pub fn take_exit(&mut self) -> Option<Exit> {
-        self.exit.take()
+        // Nearly always there is none, and an `Exit` is large.
+        self.access.as_ref()?;
+        self.access.take().map(|access| match access {
+            Access::Read(read) => Exit::PortRead(read),
+            Access::Write(write) => Exit::PortWrite(write),
+        })
     }
 
     fn claims(&self, port: u16) -> bool {
@@ -35,7 +47,7 @@ impl<D: Devices> Devices for ClaimedPorts<D> {
         if !self.claims(port) {
             return self.devices.port_read(memory, port, width);
         }
-        self.exit = Some(Exit::PortRead(PortRead { port, width }));
+        self.access = Some(Access::Read(PortRead { port, width }));
         width.ones()
     }
 
@@ -49,7 +61,7 @@ impl<D: Devices> Devices for ClaimedPorts<D> {
         if !self.claims(port) {
             return self.devices.port_write(memory, port, width, value);
         }
-        self.exit = Some(Exit::PortWrite(PortWrite { port, width, value }));
+        self.access = Some(Access::Write(PortWrite { port, width, value }));
         Work::Done
     }
 

@@ -98,7 +98,11 @@ impl Timer {
 
     /// Whether an interrupt is under way that comes at `deadline` or earlier.
     pub fn covers(&self, deadline: Option<Nanos>) -> bool {
-        self.armed.is_some_and(|armed| deadline.is_none_or(|deadline| armed <= deadline))
+        match (self.armed, deadline) {
+            (Some(armed), Some(deadline)) => armed <= deadline,
+            (armed, None) => armed.is_some(),
+            (None, Some(_)) => false,
+        }
     }
 
     /// Sees to it that an interrupt comes at `deadline`, or earlier: a time slice from `now` at the

@@ -143,7 +143,11 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     /// What the processor has to forget before the guest runs again. A root that differs from the one
     /// it last ran on has to be loaded in any case.
     pub fn take_invalidation(&mut self) -> Invalidation {
-        core::mem::take(&mut self.invalidation)
+        match self.invalidation {
+            // The common case moves nothing.
+            Invalidation::None => Invalidation::None,
+            _ => core::mem::take(&mut self.invalidation),
+        }
     }
 
     /// What happened so far.

@@ -136,6 +136,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     }
 
     /// Carries out one call.
+    #[inline]
     pub(super) fn execute(&mut self, call: &Call, clock: &impl Clock) -> Result<(), End> {
         let known = G5.calls.get(call.number as usize).copied().flatten();
         if self.data.is_none() && known != Some(Hypercall::Init) {

@@ -1,6 +1,7 @@
 //! The asynchronous ring: hypercalls that a guest queued to save exits.
 
 use super::Lguest;
+use super::data::Data;
 use super::counters::count;
 use super::hypercall::Call;
 use crate::clock::Clock;
@@ -33,6 +34,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// Executes what is queued, in ring order, up to the first empty slot and never more than one
     /// round (3.3). A slot that ends the guest ends it here, for the same reason as a direct call
     /// would (LG-054).
+    #[inline]
     pub(super) fn drain_ring(&mut self, clock: &impl Clock) -> Result<Drained, End> {
         let Some(shared) = self.data else {
             return Ok(Drained::Nothing);
@@ -44,6 +46,11 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         if due == [data::SLOT_EMPTY] {
             return Ok(Drained::Nothing);
         }
+        self.drain_ready_slots(shared, clock)
+    }
+
+    #[inline(never)]
+    fn drain_ready_slots(&mut self, shared: Data, clock: &impl Clock) -> Result<Drained, End> {
         // One snapshot decides which slots are run: a slot that fills up meanwhile waits for the
         // next call, so a guest cannot keep the host here.
         let mut status = [data::SLOT_EMPTY; data::RING_SLOTS as usize];
