@@ -32,12 +32,16 @@ pub(crate) unsafe fn read(information: u32) -> Result<RawMachine, BootError> {
         ))?;
     }
     if let Some(tag) = info.command_line_tag() {
-        let text = tag.cmdline().map_err(|_| BootError::BadInformation("command line is no text"))?;
+        let text = tag
+            .cmdline()
+            .map_err(|_| BootError::BadInformation("command line is no text"))?;
         let error = BootError::TooMany {
             what: "bytes in the host's command line",
             limit: COMMAND_LINE,
         };
-        raw.command_line.extend_from_slice(text.as_bytes()).map_err(|_| error)?;
+        raw.command_line
+            .extend_from_slice(text.as_bytes())
+            .map_err(|_| error)?;
     }
     Ok(raw)
 }

@@ -4,8 +4,8 @@
 //! dialects, becomes one [`Machine`].
 #![cfg_attr(not(test), no_std)]
 
-mod machine;
 mod grub;
+mod machine;
 mod pvh;
 
 pub use machine::{BootError, Machine, Module, RawMachine};

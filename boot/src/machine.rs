@@ -80,7 +80,10 @@ impl fmt::Display for BootError {
                 write!(f, "boot loader: more than {limit} {what}")
             }
             BootError::ModuleOutsideRam(Module { start, bytes }) => {
-                write!(f, "boot loader: a module at {start} with {bytes} bytes is not in RAM")
+                write!(
+                    f,
+                    "boot loader: a module at {start} with {bytes} bytes is not in RAM"
+                )
             }
             BootError::OutOfFrames(error) => write!(f, "host page tables: {error}"),
         }
@@ -97,20 +100,33 @@ impl From<OutOfFrames> for BootError {
 
 impl<T> From<TooManyRanges<T>> for BootError {
     fn from(_: TooManyRanges<T>) -> Self {
-        BootError::TooMany { what: "separate ranges of memory", limit: RAM_RANGES }
+        BootError::TooMany {
+            what: "separate ranges of memory",
+            limit: RAM_RANGES,
+        }
     }
 }
 
 impl RawMachine {
     /// Notes a range of usable memory.
     pub(crate) fn add_ram(&mut self, range: Range<Hpa>) -> Result<(), BootError> {
-        let error = BootError::TooMany { what: "ranges of RAM", limit: RAM_RANGES };
-        if range.is_empty() { Ok(()) } else { self.ram.push(range).map_err(|_| error) }
+        let error = BootError::TooMany {
+            what: "ranges of RAM",
+            limit: RAM_RANGES,
+        };
+        if range.is_empty() {
+            Ok(())
+        } else {
+            self.ram.push(range).map_err(|_| error)
+        }
     }
 
     /// Notes a boot module.
     pub(crate) fn add_module(&mut self, module: Module) -> Result<(), BootError> {
-        let error = BootError::TooMany { what: "boot modules", limit: MODULES };
+        let error = BootError::TooMany {
+            what: "boot modules",
+            limit: MODULES,
+        };
         self.modules.push(module).map_err(|_| error)
     }
 
@@ -152,7 +168,11 @@ pub struct Machine {
 impl Machine {
     #[cfg_attr(test, expect(dead_code, reason = "only an image starts a machine"))]
     pub(crate) fn new(raw: RawMachine, frames: FrameAllocator, tables: PageTables) -> Self {
-        Self { frames, tables, raw }
+        Self {
+            frames,
+            tables,
+            raw,
+        }
     }
 
     /// The host's command line; empty from the second time on.
@@ -173,22 +193,30 @@ mod tests {
     fn machine() -> RawMachine {
         let mut raw = RawMachine::default();
         raw.add_ram(Hpa::new(0)..Hpa::new(0x9fc00)).unwrap();
-        raw.add_ram(Hpa::new(0x10_0000)..Hpa::new(0x100_0000)).unwrap();
+        raw.add_ram(Hpa::new(0x10_0000)..Hpa::new(0x100_0000))
+            .unwrap();
         raw
     }
 
     #[test]
     fn neither_low_memory_nor_the_image_nor_a_module_is_free() {
         let mut raw = machine();
-        raw.add_module(Module::new(Hpa::new(0x20_0800), 0x1000)).unwrap();
-        let mut frames = raw.frame_allocator(Hpa::new(0x10_0000)..Hpa::new(0x20_0000)).unwrap();
+        raw.add_module(Module::new(Hpa::new(0x20_0800), 0x1000))
+            .unwrap();
+        let mut frames = raw
+            .frame_allocator(Hpa::new(0x10_0000)..Hpa::new(0x20_0000))
+            .unwrap();
         assert_eq!(frames.statistics().free, 0xe00 - 2);
         assert_eq!(frames.take(1, 1).unwrap().start(), Hpa::new(0x20_2000));
     }
 
     #[test]
     fn a_module_outside_ram_is_refused() {
-        for (start, bytes) in [(0xf_f000, 0x2000), (0xff_f000, 0x1001), (u64::MAX - 10, 100)] {
+        for (start, bytes) in [
+            (0xf_f000, 0x2000),
+            (0xff_f000, 0x1001),
+            (u64::MAX - 10, 100),
+        ] {
             let mut raw = machine();
             let module = Module::new(Hpa::new(start), bytes);
             raw.add_module(module).unwrap();

@@ -103,5 +103,9 @@ unsafe fn copy<T: Copy>(array: u64, index: u32) -> Result<T, BootError> {
         return Err(BootError::BadInformation("PVH structures above 4 GiB"));
     }
     // SAFETY: the caller's promise, and the boot's tables map the first 4 GiB.
-    Ok(unsafe { direct_map::pointer(Hpa::new(at)).cast::<T>().read_unaligned() })
+    Ok(unsafe {
+        direct_map::pointer(Hpa::new(at))
+            .cast::<T>()
+            .read_unaligned()
+    })
 }

@@ -140,7 +140,11 @@ impl Builder {
         if let Some(level) = options.log {
             hv_hw::log::set_level(level);
         }
-        let module = self.machine.modules().first().map(|module| module.contents());
+        let module = self
+            .machine
+            .modules()
+            .first()
+            .map(|module| module.contents());
         let modules = match module {
             Some(module) => Modules::parse(module).map_err(load::LoadError::from)?,
             None => Modules::default(),
@@ -172,16 +176,17 @@ impl Builder {
         let ram_frames = memory.frames().raw();
 
         let Machine { frames, tables, .. } = &mut self.machine;
-        let registers =
-            tables.map_device(frames, LocalApic::physical_base()).map_err(out_of("a page table"))?;
+        let registers = tables
+            .map_device(frames, LocalApic::physical_base())
+            .map_err(out_of("a page table"))?;
         // SAFETY: `map_device` mapped that very page uncached, and nothing ever unmaps it.
         let apic = unsafe { LocalApic::new(registers) };
         let clocks = Clocks::calibrate(&apic);
         let upper_half = match isolation {
             Isolation::Shared => tables.root(),
-            Isolation::Isolated => {
-                PageTables::switcher_only(frames).map_err(out_of("a page table"))?.root()
-            }
+            Isolation::Isolated => PageTables::switcher_only(frames)
+                .map_err(out_of("a page table"))?
+                .root(),
         };
         let pml4 = frames.take_frame().map_err(out_of("a page table"))?;
         let space = GuestSpace::new(pml4.into_state(), upper_half);
@@ -207,7 +212,11 @@ impl Builder {
         let inside = limits.0 * MIB <= self.memory && self.memory <= limits.1 * MIB;
         if !inside || !self.memory.is_multiple_of(page) {
             let (least, most) = limits;
-            return Err(StartError::MemorySize { wanted: self.memory, least, most });
+            return Err(StartError::MemorySize {
+                wanted: self.memory,
+                least,
+                most,
+            });
         }
         // On a 2 MiB boundary, so that the guest's own large runs are the machine's too.
         let run = (self.machine.frames)
@@ -218,7 +227,10 @@ impl Builder {
 
     fn plug_devices(&mut self, memory: &DirectRam) -> Result<PciBus<Device>, StartError> {
         if self.named_devices > MAX_DEVICES {
-            let text = format_args!("{} devices; a guest has {MAX_DEVICES} at most", self.named_devices);
+            let text = format_args!(
+                "{} devices; a guest has {MAX_DEVICES} at most",
+                self.named_devices
+            );
             return Err(StartError::configuration(text));
         }
         let mut bus = PciBus::new(memory.frames().start());
@@ -234,7 +246,9 @@ impl Builder {
         let bytes = self.shadow_budget.unwrap_or(default);
         let tables = (bytes / u64::from(PAGE_SIZE)) as usize;
         if tables < LEAST_TABLES {
-            let text = format_args!("a shadow budget of {bytes} bytes; {LEAST_TABLES} pages are the least");
+            let text = format_args!(
+                "a shadow budget of {bytes} bytes; {LEAST_TABLES} pages are the least"
+            );
             return Err(StartError::configuration(text));
         }
         let frames = &mut self.machine.frames;
@@ -244,7 +258,11 @@ impl Builder {
         let slots = take(storage::frames_for::<Slot>(tables))?;
         let stack = storage::array(stack.into_state(), tables, || None);
         let slots = storage::array(slots.into_state(), tables, Slot::default);
-        Ok(Shadow::new(FixedPool::new(run.into_state(), stack), slots, self.roots))
+        Ok(Shadow::new(
+            FixedPool::new(run.into_state(), stack),
+            slots,
+            self.roots,
+        ))
     }
 }
 

@@ -1,9 +1,9 @@
 //! The devices that a guest can have.
 
-use hv_core::device::virtio::console::{Console as ConsoleModel, ConsoleBackend, Full};
 use hv_core::device::Work;
+use hv_core::device::virtio::console::{Console as ConsoleModel, ConsoleBackend, Full};
 use hv_core::device::virtio::queue::Queue;
-use hv_core::device::virtio::{Identity, VirtioDevice, Violation};
+use hv_core::device::virtio::{Identity, Violation, VirtioDevice};
 use hv_core::memory::GuestMemory;
 use hv_hw::uart::Uart;
 
@@ -41,7 +41,11 @@ struct SerialPort(Uart);
 
 impl ConsoleBackend for SerialPort {
     fn write(&mut self, byte: u8) -> Result<(), Full> {
-        if self.0.try_send(byte) { Ok(()) } else { Err(Full) }
+        if self.0.try_send(byte) {
+            Ok(())
+        } else {
+            Err(Full)
+        }
     }
 
     fn read(&mut self) -> Option<u8> {

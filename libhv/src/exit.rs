@@ -92,15 +92,26 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::NoKernel => {
-                write!(f, "no guest kernel: the application embeds none and no boot module brings one")
+                write!(
+                    f,
+                    "no guest kernel: the application embeds none and no boot module brings one"
+                )
             }
             StartError::Configuration(text) => f.write_str(text),
             StartError::Load(error) => write!(f, "{error}"),
-            StartError::Memory { purpose, wanted, largest } => write!(
+            StartError::Memory {
+                purpose,
+                wanted,
+                largest,
+            } => write!(
                 f,
                 "{purpose} of {wanted} MiB does not fit: the host's largest free run of memory is {largest} MiB"
             ),
-            StartError::MemorySize { wanted, least, most } => write!(
+            StartError::MemorySize {
+                wanted,
+                least,
+                most,
+            } => write!(
                 f,
                 "guest memory of {wanted} bytes: it has to be {least} MiB to {most} MiB, in whole pages"
             ),
@@ -139,7 +150,10 @@ pub enum Status {
 impl Stop {
     /// Stops with `status` for a reason; a longer one is cut.
     pub fn new(status: Status, reason: impl fmt::Display) -> Self {
-        Self { status, reason: cut(reason) }
+        Self {
+            status,
+            reason: cut(reason),
+        }
     }
 
     /// Status for the machine's end.
@@ -201,9 +215,10 @@ impl From<Exit> for Stop {
                 Status::Other,
                 format_args!("read of port {:#x} unanswered", read.port),
             ),
-            Exit::PortWrite(write) => {
-                Stop::new(Status::Other, format_args!("write to port {:#x} unserved", write.port))
-            }
+            Exit::PortWrite(write) => Stop::new(
+                Status::Other,
+                format_args!("write to port {:#x} unserved", write.port),
+            ),
         }
     }
 }
@@ -222,10 +237,19 @@ mod tests {
     #[test]
     fn every_end_of_a_guest_has_its_status() {
         let message = Message::try_from("Power down").unwrap();
-        assert_eq!(Stop::from(Exit::PowerOff(message.clone())).status(), Status::PoweredOff);
+        assert_eq!(
+            Stop::from(Exit::PowerOff(message.clone())).status(),
+            Status::PoweredOff
+        );
         assert_eq!(Stop::from(Exit::Restart(message)).status(), Status::Restart);
         let killed = Stop::from(Exit::Killed(Kill::BadHypercall(99)));
-        assert_eq!((killed.status(), killed.reason()), (Status::Killed, "guest killed: Bad hypercall 99"));
-        assert_eq!(Stop::from(StartError::NoKernel).status(), Status::NotStarted);
+        assert_eq!(
+            (killed.status(), killed.reason()),
+            (Status::Killed, "guest killed: Bad hypercall 99")
+        );
+        assert_eq!(
+            Stop::from(StartError::NoKernel).status(),
+            Status::NotStarted
+        );
     }
 }

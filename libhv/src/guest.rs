@@ -1,8 +1,8 @@
 //! The guest, and the loop that runs it.
 
+use crate::device::Device;
 use crate::exit::{Exit, PortRead, Stop};
 use crate::kick::Kicker;
-use crate::device::Device;
 use crate::ports::ClaimedPorts;
 use hv_core::address::{Gpa, Gva};
 use hv_core::clock::Clock as _;
@@ -56,10 +56,26 @@ impl Guest {
     }
 
     pub(crate) fn new(parts: Parts, start: u32) -> Self {
-        let Parts { lguest, mut switch, space, clocks, timer, mut pic } = parts;
+        let Parts {
+            lguest,
+            mut switch,
+            space,
+            clocks,
+            timer,
+            mut pic,
+        } = parts;
         *switch.registers() = HostLguest::entry_registers(start);
         pic.unmask(COM1_LINE);
-        Self { lguest, switch, space, clocks, timer, pic, ended: None, host_interrupts: 0 }
+        Self {
+            lguest,
+            switch,
+            space,
+            clocks,
+            timer,
+            pic,
+            ended: None,
+            host_interrupts: 0,
+        }
     }
 
     /// Runs the guest until it ends, and says how.
@@ -94,7 +110,10 @@ impl Guest {
     }
 
     fn turn(&mut self) -> Result<Option<Exit>, End> {
-        match self.lguest.before_entry(self.switch.registers(), &self.clocks)? {
+        match self
+            .lguest
+            .before_entry(self.switch.registers(), &self.clocks)?
+        {
             Next::Halt => {
                 if self.lguest.device_work() == Work::Done {
                     self.arm_timer();
@@ -111,7 +130,8 @@ impl Guest {
         match self.switch.enter() {
             HwExit::Trap { vector, error, cr2 } => {
                 let trap = Trap { vector, error, cr2 };
-                self.lguest.on_trap(self.switch.registers(), trap, &self.clocks)?;
+                self.lguest
+                    .on_trap(self.switch.registers(), trap, &self.clocks)?;
                 self.audit();
                 Ok(self.lguest.devices_mut().take_exit())
             }
@@ -147,7 +167,9 @@ impl Guest {
             _ if switched => self.switch.flush(),
             Invalidation::None => {}
             Invalidation::Pages(pages) => {
-                pages.iter().for_each(|page: &Gva| self.switch.flush_page(page.raw()));
+                pages
+                    .iter()
+                    .for_each(|page: &Gva| self.switch.flush_page(page.raw()));
             }
             Invalidation::All => self.switch.flush(),
         }
@@ -159,14 +181,16 @@ impl Guest {
         }
         if changes.contains(Changes::GATES) {
             for vector in 0..=255 {
-                self.switch.set_gate_privilege(vector, self.lguest.gate_privilege(vector));
+                self.switch
+                    .set_gate_privilege(vector, self.lguest.gate_privilege(vector));
             }
         }
         if changes.contains(Changes::TS) {
-            self.switch.set_task_switched(match self.lguest.task_switched() {
-                Ts::Set => TaskSwitched::Set,
-                Ts::Clear => TaskSwitched::Clear,
-            });
+            self.switch
+                .set_task_switched(match self.lguest.task_switched() {
+                    Ts::Set => TaskSwitched::Set,
+                    Ts::Clear => TaskSwitched::Clear,
+                });
         }
     }
 
@@ -240,10 +264,12 @@ impl Guest {
     /// # Errors
     /// When the guest has none; it is none the worse.
     pub fn inject_trap(&mut self, vector: u8) -> Result<(), NoHandler> {
-        self.lguest.inject(self.switch.registers(), vector).unwrap_or_else(|end| {
-            self.ended = Some(end);
-            Ok(())
-        })
+        self.lguest
+            .inject(self.switch.registers(), vector)
+            .unwrap_or_else(|end| {
+                self.ended = Some(end);
+                Ok(())
+            })
     }
 
     /// A handle that makes [`Guest::run`] return, from any context.

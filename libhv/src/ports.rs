@@ -23,9 +23,12 @@ enum Access {
 impl<D> ClaimedPorts<D> {
     /// `devices`, behind the ports in `claimed`.
     pub fn new(devices: D, claimed: Option<RangeInclusive<u16>>) -> Self {
-        Self { devices, claimed, access: None }
+        Self {
+            devices,
+            claimed,
+            access: None,
+        }
     }
-
 
     /// The exit that the last instruction of the guest caused.
     pub fn take_exit(&mut self) -> Option<Exit> {
@@ -38,7 +41,9 @@ impl<D> ClaimedPorts<D> {
     }
 
     fn claims(&self, port: u16) -> bool {
-        self.claimed.as_ref().is_some_and(|ports| ports.contains(&port))
+        self.claimed
+            .as_ref()
+            .is_some_and(|ports| ports.contains(&port))
     }
 }
 

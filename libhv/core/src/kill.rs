@@ -111,7 +111,11 @@ impl fmt::Display for Kill {
                 write!(f, "attempt to set pte into Switcher pages {gva}")
             }
             Kill::OutOfShadowMemory => write!(f, "out of memory allocating pte page"),
-            Kill::UnhandledTrap { vector, eip, detail } => {
+            Kill::UnhandledTrap {
+                vector,
+                eip,
+                detail,
+            } => {
                 write!(f, "unhandled trap {vector} at {eip:#x} ({detail:#x})")
             }
             Kill::Virtual8086(eip) => write!(f, "virtual-8086 mode at {eip:#x}"),

@@ -77,7 +77,29 @@ impl Registers {
     /// Takes back every change to what only the processor and the host may set: segments, flags and
     /// what the last exit left.
     pub fn keep_protected(&mut self, kept: &Self) {
-        let Self { eax, ebx, ecx, edx, esi, edi, ebp, eip, esp, .. } = *self;
-        *self = Self { eax, ebx, ecx, edx, esi, edi, ebp, eip, esp, ..kept.clone() };
+        let Self {
+            eax,
+            ebx,
+            ecx,
+            edx,
+            esi,
+            edi,
+            ebp,
+            eip,
+            esp,
+            ..
+        } = *self;
+        *self = Self {
+            eax,
+            ebx,
+            ecx,
+            edx,
+            esi,
+            edi,
+            ebp,
+            eip,
+            esp,
+            ..kept.clone()
+        };
     }
 }

@@ -58,7 +58,8 @@ impl LocalApic {
     pub unsafe fn new(registers: NonNull<u8>) -> Self {
         let apic = Self { registers };
         apic.register(TASK_PRIORITY).write(0);
-        apic.register(SPURIOUS).write(SPURIOUS_ENABLE | SPURIOUS_VECTOR as u32);
+        apic.register(SPURIOUS)
+            .write(SPURIOUS_ENABLE | SPURIOUS_VECTOR as u32);
         apic.register(LVT_ERROR).write(LVT_MASKED);
         apic.register(LVT_LINT0).write(LVT_EXTINT);
         apic.register(TIMER_DIVIDE).write(DIVIDE_BY_16);

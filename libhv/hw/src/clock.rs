@@ -55,7 +55,10 @@ impl Clocks {
         let rates = pit::calibrate(apic);
         let start = tsc();
         LOG_START.store(start, Ordering::Relaxed);
-        LOG_SCALE.store(Scale::new(NANOS_PER_SECOND, rates.tsc_hz).0, Ordering::Relaxed);
+        LOG_SCALE.store(
+            Scale::new(NANOS_PER_SECOND, rates.tsc_hz).0,
+            Ordering::Relaxed,
+        );
         Self {
             start,
             tsc_khz: (rates.tsc_hz / 1000) as u32,
@@ -74,7 +77,9 @@ impl Clock for Clocks {
     fn wall(&self) -> WallTime {
         let Nanos(now) = self.now();
         WallTime {
-            seconds: self.wall_at_start.wrapping_add((now / NANOS_PER_SECOND) as u32),
+            seconds: self
+                .wall_at_start
+                .wrapping_add((now / NANOS_PER_SECOND) as u32),
             nanoseconds: (now % NANOS_PER_SECOND) as u32,
         }
     }
@@ -116,7 +121,8 @@ impl Timer {
         let nanos = target.0.saturating_sub(now.0);
         // One tick more than the quotient: an interrupt must not come early.
         let ticks = clocks.nanos_to_apic.apply(nanos).saturating_add(1);
-        self.apic.start_timer(u32::try_from(ticks).unwrap_or(u32::MAX));
+        self.apic
+            .start_timer(u32::try_from(ticks).unwrap_or(u32::MAX));
         self.armed = Some(target);
     }
 

@@ -56,7 +56,10 @@ impl Gate {
         low.set_bits(32..35, ist as u64);
         low.set_bits(45..47, privilege as u64);
         low.set_bits(48..64, handler.get_bits(16..32));
-        Self { low, high: handler >> 32 }
+        Self {
+            low,
+            high: handler >> 32,
+        }
     }
 
     /// Changes who may use the gate with an `int` instruction.

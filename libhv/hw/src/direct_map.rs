@@ -13,5 +13,6 @@ pub const SIZE: u64 = 4 << 39;
 pub fn pointer(address: Hpa) -> NonNull<u8> {
     let linear = BASE + address.raw() % SIZE;
     // BASE is not 0, and the sum does not wrap.
-    NonNull::new(core::ptr::with_exposed_provenance_mut(linear as usize)).unwrap_or(NonNull::dangling())
+    NonNull::new(core::ptr::with_exposed_provenance_mut(linear as usize))
+        .unwrap_or(NonNull::dangling())
 }

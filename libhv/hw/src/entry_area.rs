@@ -50,7 +50,8 @@ pub struct EntryArea {
 const _: () = assert!(size_of::<Registers>().is_multiple_of(16));
 const _: () = assert!(core::mem::offset_of!(Registers, eip) + 40 == size_of::<Registers>());
 /// A TSS that crosses a page may be read in part (Intel SDM volume 3, 8.2.1).
-const _: () = assert!(core::mem::offset_of!(EntryArea, tss) % 4096 + size_of::<TaskState>() <= 4096);
+const _: () =
+    assert!(core::mem::offset_of!(EntryArea, tss) % 4096 + size_of::<TaskState>() <= 4096);
 
 /// A stack with a page below it that host paging leaves unmapped.
 #[repr(C, align(4096))]
@@ -75,7 +76,12 @@ pub enum ExceptionStack {
 
 impl ExceptionStack {
     /// All of them, in the order of their interrupt stack table slots.
-    pub const ALL: [Self; 4] = [Self::Debug, Self::Nmi, Self::DoubleFault, Self::MachineCheck];
+    pub const ALL: [Self; 4] = [
+        Self::Debug,
+        Self::Nmi,
+        Self::DoubleFault,
+        Self::MachineCheck,
+    ];
 
     /// Address of the first byte past the stack.
     pub fn top(self) -> u64 {

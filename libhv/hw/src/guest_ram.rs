@@ -97,11 +97,12 @@ impl GuestMemory for DirectRam {
         // SAFETY: the span is checked and aligned; the processor's own page walks and the guest's
         // locked instructions are atomic with this.
         let word = unsafe { AtomicU32::from_ptr(word.as_ptr()) };
-        Ok(word.compare_exchange(current, new, Ordering::AcqRel, Ordering::Relaxed).is_ok())
+        Ok(word
+            .compare_exchange(current, new, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok())
     }
 
     fn host_frame(&self, gfn: Gfn) -> Option<Hpa> {
-        (gfn.raw() < self.run.count())
-            .then(|| Hpa::new(self.run.start().raw() + gfn.start().raw()))
+        (gfn.raw() < self.run.count()).then(|| Hpa::new(self.run.start().raw() + gfn.start().raw()))
     }
 }

@@ -74,11 +74,26 @@ type Section = (Range<u64>, Rights);
 fn sections() -> [Section; 5] {
     let between = |first: *const u8, end: *const u8| first.addr() as u64..end.addr() as u64;
     [
-        (between(&raw const text_start, &raw const rodata_start), Rights::ReadExecute),
-        (between(&raw const rodata_start, &raw const data_start), Rights::Read),
-        (between(&raw const data_start, &raw const entry_start), Rights::ReadWrite),
-        (between(&raw const entry_start, &raw const entry_end), Rights::ReadWrite),
-        (between(&raw const stack_guard, &raw const image_end), Rights::ReadWrite),
+        (
+            between(&raw const text_start, &raw const rodata_start),
+            Rights::ReadExecute,
+        ),
+        (
+            between(&raw const rodata_start, &raw const data_start),
+            Rights::Read,
+        ),
+        (
+            between(&raw const data_start, &raw const entry_start),
+            Rights::ReadWrite,
+        ),
+        (
+            between(&raw const entry_start, &raw const entry_end),
+            Rights::ReadWrite,
+        ),
+        (
+            between(&raw const stack_guard, &raw const image_end),
+            Rights::ReadWrite,
+        ),
     ]
 }
 
@@ -86,8 +101,14 @@ fn sections() -> [Section; 5] {
 fn entry_sections() -> [Section; 2] {
     let between = |first: *const u8, end: *const u8| first.addr() as u64..end.addr() as u64;
     [
-        (between(&raw const switcher_start, &raw const switcher_end), Rights::ReadExecute),
-        (between(&raw const entry_start, &raw const entry_end), Rights::ReadWrite),
+        (
+            between(&raw const switcher_start, &raw const switcher_end),
+            Rights::ReadExecute,
+        ),
+        (
+            between(&raw const entry_start, &raw const entry_end),
+            Rights::ReadWrite,
+        ),
     ]
 }
 
@@ -128,7 +149,11 @@ pub struct PageTables {
 
 impl PageTables {
     fn empty(frames: &mut FrameAllocator, lifetime: Lifetime) -> Result<Self, OutOfFrames> {
-        Ok(Self { pml4: cleared(frames)?, lifetime, frames: 1 })
+        Ok(Self {
+            pml4: cleared(frames)?,
+            lifetime,
+            frames: 1,
+        })
     }
 
     /// The host's tables: all RAM of the memory map at the direct map, and the image. Read-only parts
@@ -183,7 +208,13 @@ impl PageTables {
         page: Hpa,
     ) -> Result<NonNull<u8>, OutOfFrames> {
         let pointer = direct_map::pointer(page);
-        self.map(frames, pointer.addr().get() as u64, page, Rights::Device, SMALL_PAGE)?;
+        self.map(
+            frames,
+            pointer.addr().get() as u64,
+            page,
+            Rights::Device,
+            SMALL_PAGE,
+        )?;
         Ok(pointer)
     }
 
@@ -214,13 +245,23 @@ impl PageTables {
         let guards = guards();
         for page in linear.step_by(SMALL_PAGE as usize) {
             if !guards.contains(&page) {
-                self.map(frames, page, Hpa::new(page - IMAGE_BASE), rights, SMALL_PAGE)?;
+                self.map(
+                    frames,
+                    page,
+                    Hpa::new(page - IMAGE_BASE),
+                    rights,
+                    SMALL_PAGE,
+                )?;
             }
         }
         Ok(())
     }
 
-    fn map_ram(&mut self, frames: &mut FrameAllocator, ram: &Range<Hpa>) -> Result<(), OutOfFrames> {
+    fn map_ram(
+        &mut self,
+        frames: &mut FrameAllocator,
+        ram: &Range<Hpa>,
+    ) -> Result<(), OutOfFrames> {
         let image = image();
         let mut at = ram.start.raw().next_multiple_of(SMALL_PAGE);
         let end = ram.end.raw().min(direct_map::SIZE) & !(SMALL_PAGE - 1);
@@ -228,7 +269,11 @@ impl PageTables {
             let large = at..at + LARGE_PAGE;
             let whole = at.is_multiple_of(LARGE_PAGE) && large.end <= end;
             let apart = large.end <= image.start.raw() || image.end.raw() <= large.start;
-            let size = if whole && apart { LARGE_PAGE } else { SMALL_PAGE };
+            let size = if whole && apart {
+                LARGE_PAGE
+            } else {
+                SMALL_PAGE
+            };
             let rights = image_rights(at).unwrap_or(Rights::ReadWrite);
             self.map(frames, direct_map::BASE + at, Hpa::new(at), rights, size)?;
             at += size;
@@ -267,7 +312,11 @@ impl PageTables {
         }
         let slot = entry(table, linear >> last);
         let large = if size == LARGE_PAGE { LARGE } else { 0 };
-        let global = if self.lifetime == Lifetime::Global { GLOBAL } else { 0 };
+        let global = if self.lifetime == Lifetime::Global {
+            GLOBAL
+        } else {
+            0
+        };
         // SAFETY: as above.
         unsafe {
             if slot.read() & PRESENT == 0 {
@@ -281,22 +330,36 @@ impl PageTables {
 /// The rights of the image's part at a physical address, if the image is there.
 fn image_rights(physical: u64) -> Option<Rights> {
     let linear = physical + IMAGE_BASE;
-    sections().into_iter().find(|(part, _)| part.contains(&linear)).map(|(_, rights)| {
-        // The direct map never executes; what it may write is what the image may write.
-        if rights == Rights::ReadExecute { Rights::Read } else { rights }
-    })
+    sections()
+        .into_iter()
+        .find(|(part, _)| part.contains(&linear))
+        .map(|(_, rights)| {
+            // The direct map never executes; what it may write is what the image may write.
+            if rights == Rights::ReadExecute {
+                Rights::Read
+            } else {
+                rights
+            }
+        })
 }
 
 /// Entry `index` modulo 512 of a table. The boot's tables have the first 4 GiB at the direct map too,
 /// and frames are handed out from the lowest on, so this holds while the first tables are built.
 fn entry(table: Hpa, index: u64) -> NonNull<u64> {
     // SAFETY: stays inside the table's page.
-    unsafe { direct_map::pointer(table).cast::<u64>().add(index as usize & 511) }
+    unsafe {
+        direct_map::pointer(table)
+            .cast::<u64>()
+            .add(index as usize & 511)
+    }
 }
 
 fn cleared(frames: &mut FrameAllocator) -> Result<Frame<Host>, OutOfFrames> {
     let mut run = frames.take(1, 1)?.into_state::<Host>();
-    let frame = run.take_first().ok_or(OutOfFrames { wanted: 1, largest: 0 })?;
+    let frame = run.take_first().ok_or(OutOfFrames {
+        wanted: 1,
+        largest: 0,
+    })?;
     // SAFETY: the frame is ours and mapped writable (`entry`).
     unsafe { direct_map::pointer(frame.address()).write_bytes(0, SMALL_PAGE as usize) };
     Ok(frame)

@@ -74,8 +74,10 @@ struct Com2 {
 // again; nothing after it uses the broken one.
 unsafe impl Sync for Com2 {}
 
-static COM2: Com2 =
-    Com2 { uart: UnsafeCell::new(Uart::com2()), encoder: UnsafeCell::new(defmt::Encoder::new()) };
+static COM2: Com2 = Com2 {
+    uart: UnsafeCell::new(Uart::com2()),
+    encoder: UnsafeCell::new(defmt::Encoder::new()),
+};
 
 /// Sets the port up; before that, the log goes to whatever the firmware left there.
 pub fn initialise() {

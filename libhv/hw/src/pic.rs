@@ -57,7 +57,9 @@ impl Pic {
 
     /// The line that `vector` stands for, if it is one of ours.
     pub fn line(vector: u8) -> Option<u8> {
-        vector.checked_sub(FIRST_VECTOR).filter(|line| *line < LINES)
+        vector
+            .checked_sub(FIRST_VECTOR)
+            .filter(|line| *line < LINES)
     }
 
     /// Ends the interrupt of `line`.

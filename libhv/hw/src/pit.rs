@@ -59,7 +59,13 @@ pub fn calibrate(apic: &LocalApic) -> Rates {
     let last = sample(apic);
     apic.start_timer(0);
     let ticks = u64::from(first.pit.wrapping_sub(last.pit));
-    let rate = |counts: u64| if ticks == 0 { 0 } else { counts * PIT_HZ / ticks };
+    let rate = |counts: u64| {
+        if ticks == 0 {
+            0
+        } else {
+            counts * PIT_HZ / ticks
+        }
+    };
     Rates {
         tsc_hz: rate(last.tsc.wrapping_sub(first.tsc)),
         apic_hz: rate(u64::from(first.apic.wrapping_sub(last.apic))),
@@ -67,7 +73,11 @@ pub fn calibrate(apic: &LocalApic) -> Rates {
 }
 
 fn sample(apic: &LocalApic) -> Sample {
-    let mut best = Sample { pit: 0, tsc: 0, apic: 0 };
+    let mut best = Sample {
+        pit: 0,
+        tsc: 0,
+        apic: 0,
+    };
     let mut quickest = u64::MAX;
     for _ in 0..READS {
         let before = tsc();
@@ -76,7 +86,11 @@ fn sample(apic: &LocalApic) -> Sample {
         let took = tsc().wrapping_sub(before);
         if took < quickest {
             quickest = took;
-            best = Sample { pit, tsc: before, apic };
+            best = Sample {
+                pit,
+                tsc: before,
+                apic,
+            };
         }
     }
     best

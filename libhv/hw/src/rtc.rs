@@ -56,7 +56,11 @@ fn cmos(register: u8) -> u8 {
 
 fn seconds_since_1970(raw: Snapshot, status_b: u8) -> u32 {
     let number = |value: u8| {
-        if status_b & BINARY != 0 { value } else { (value >> 4) * 10 + (value & 15) }
+        if status_b & BINARY != 0 {
+            value
+        } else {
+            (value >> 4) * 10 + (value & 15)
+        }
     };
     let mut hour = number(raw[2] & !PM) as u32;
     if status_b & HOURS_24 == 0 {
@@ -100,8 +104,17 @@ mod tests {
     #[test]
     fn leap_days_count_from_march() {
         assert_eq!(days_since_1970(2000, 1, 1), 10_957);
-        assert_eq!(days_since_1970(2024, 2, 29) + 1, days_since_1970(2024, 3, 1));
-        assert_eq!(days_since_1970(2023, 2, 28) + 1, days_since_1970(2023, 3, 1));
-        assert_eq!(days_since_1970(2024, 12, 31) + 1, days_since_1970(2025, 1, 1));
+        assert_eq!(
+            days_since_1970(2024, 2, 29) + 1,
+            days_since_1970(2024, 3, 1)
+        );
+        assert_eq!(
+            days_since_1970(2023, 2, 28) + 1,
+            days_since_1970(2023, 3, 1)
+        );
+        assert_eq!(
+            days_since_1970(2024, 12, 31) + 1,
+            days_since_1970(2025, 1, 1)
+        );
     }
 }

@@ -105,8 +105,14 @@ impl Switch {
     /// # Panics
     /// On a second call: two owners would share one entry area.
     pub fn take(isolation: Isolation, host_root: Hpa, guest_root: Hpa) -> Self {
-        assert!(!TAKEN.swap(true, Ordering::Relaxed), "the world switch has an owner");
-        let mut switch = Self { isolation, guest_root };
+        assert!(
+            !TAKEN.swap(true, Ordering::Relaxed),
+            "the world switch has an owner"
+        );
+        let mut switch = Self {
+            isolation,
+            guest_root,
+        };
         switch.load_tables();
         switch.set_control_registers();
         let area = switch.area();
@@ -131,8 +137,7 @@ impl Switch {
 
     fn load_tables(&mut self) {
         let area = self.area();
-        area.tss.rsp[0] =
-            (&raw const area.registers).addr() as u64 + size_of::<Registers>() as u64;
+        area.tss.rsp[0] = (&raw const area.registers).addr() as u64 + size_of::<Registers>() as u64;
         for stack in ExceptionStack::ALL {
             area.tss.ist[stack as usize - 1] = stack.top();
         }
@@ -146,10 +151,15 @@ impl Switch {
                 18 => ExceptionStack::MachineCheck as u8,
                 _ => 0,
             };
-            let privilege = if vector == TRAP_HYPERCALL as usize { 1 } else { 0 };
+            let privilege = if vector == TRAP_HYPERCALL as usize {
+                1
+            } else {
+                0
+            };
             *gate = Gate::new(stubs + vector as u64 * STUB_SIZE, ist, privilege);
         }
-        area.gdt.set_host_entries((&raw const area.tss).addr() as u64);
+        area.gdt
+            .set_host_entries((&raw const area.tss).addr() as u64);
         let gdt = TablePointer {
             limit: size_of_val(&area.gdt) as u16 - 1,
             base: (&raw const area.gdt).addr() as u64,
@@ -242,9 +252,17 @@ impl Switch {
         let registers = self.registers();
         let vector = registers.vector as u8;
         match vector {
-            14 => HwExit::Trap { vector, error: registers.error, cr2: Cr2::read_raw() },
+            14 => HwExit::Trap {
+                vector,
+                error: registers.error,
+                cr2: Cr2::read_raw(),
+            },
             // The guest's system call; the host's interrupt controllers never use this vector.
-            0..32 | 0x80 => HwExit::Trap { vector, error: registers.error, cr2: 0 },
+            0..32 | 0x80 => HwExit::Trap {
+                vector,
+                error: registers.error,
+                cr2: 0,
+            },
             _ => HwExit::Interrupt(vector),
         }
     }

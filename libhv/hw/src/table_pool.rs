@@ -20,13 +20,23 @@ impl FixedPool {
     /// A pool of all frames in `run`. `stack` has a cell for each of them.
     pub fn new(run: Run<Table>, stack: &'static mut [Option<Frame<Table>>]) -> Self {
         let capacity = (run.count() as usize).min(stack.len());
-        Self { first: run.start(), fresh: run, stack, returned: 0, capacity }
+        Self {
+            first: run.start(),
+            fresh: run,
+            stack,
+            returned: 0,
+            capacity,
+        }
     }
 }
 
 fn entry(table: &Frame<Table>, index: TableIndex) -> NonNull<u64> {
     // SAFETY: the index is below 512, so the entry lies in the table's own frame.
-    unsafe { direct_map::pointer(table.address()).cast::<u64>().add(index.raw() as usize) }
+    unsafe {
+        direct_map::pointer(table.address())
+            .cast::<u64>()
+            .add(index.raw() as usize)
+    }
 }
 
 impl TablePool for FixedPool {

@@ -57,12 +57,18 @@ pub struct Uart {
 impl Uart {
     /// The first serial port, the guest's console.
     pub const fn com1() -> Self {
-        Self { base: 0x3f8, room: 0 }
+        Self {
+            base: 0x3f8,
+            room: 0,
+        }
     }
 
     /// The second serial port, the log.
     pub const fn com2() -> Self {
-        Self { base: 0x2f8, room: 0 }
+        Self {
+            base: 0x2f8,
+            room: 0,
+        }
     }
 
     /// Sets the port up: 115200 baud, eight bits, FIFOs on.

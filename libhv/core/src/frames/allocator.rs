@@ -35,7 +35,11 @@ pub struct OutOfFrames {
 
 impl fmt::Display for OutOfFrames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no free run of {} frames; the largest has {}", self.wanted, self.largest)
+        write!(
+            f,
+            "no free run of {} frames; the largest has {}",
+            self.wanted, self.largest
+        )
     }
 }
 
@@ -59,7 +63,10 @@ pub struct Statistics {
 impl FrameAllocator {
     /// An allocator without memory.
     pub const fn new() -> Self {
-        Self { free: Vec::new(), usable: 0 }
+        Self {
+            free: Vec::new(),
+            usable: 0,
+        }
     }
 
     /// Adds memory that the machine's map says is usable: the whole frames in `bytes`. Memory maps
@@ -72,8 +79,12 @@ impl FrameAllocator {
         let end = Hfn::containing(bytes.end).raw();
         let before = self.statistics().free;
         // What is known already goes first, so that what is left is disjoint from all others.
-        self.remove(start..end).and_then(|()| self.insert(start..end)).map_err(|_| TooManyRanges(bytes))?;
-        self.usable = self.usable.wrapping_add(self.statistics().free.wrapping_sub(before));
+        self.remove(start..end)
+            .and_then(|()| self.insert(start..end))
+            .map_err(|_| TooManyRanges(bytes))?;
+        self.usable = self
+            .usable
+            .wrapping_add(self.statistics().free.wrapping_sub(before));
         Ok(())
     }
 
@@ -102,7 +113,10 @@ impl FrameAllocator {
         // A run out of the middle needs room for one more range.
         match found.and_then(|frames| self.remove(frames.clone()).ok().map(|()| frames)) {
             Some(frames) => Ok(Run::of(Hfn::new(frames.start), count)),
-            None => Err(OutOfFrames { wanted: count, largest: self.statistics().largest }),
+            None => Err(OutOfFrames {
+                wanted: count,
+                largest: self.statistics().largest,
+            }),
         }
     }
 
@@ -111,7 +125,10 @@ impl FrameAllocator {
     /// # Errors
     /// When none is free.
     pub fn take_frame(&mut self) -> Result<Frame<Free>, OutOfFrames> {
-        let empty = OutOfFrames { wanted: 1, largest: 0 };
+        let empty = OutOfFrames {
+            wanted: 1,
+            largest: 0,
+        };
         self.take(1, 1)?.take_first().ok_or(empty)
     }
 
@@ -121,12 +138,17 @@ impl FrameAllocator {
     /// When the list of ranges is full: the run is the caller's still.
     pub fn free<S>(&mut self, run: Run<S>) -> Result<(), TooManyRanges<Run<S>>> {
         let start = run.first.raw();
-        self.insert(start..start.wrapping_add(run.count)).map_err(|_| TooManyRanges(run))
+        self.insert(start..start.wrapping_add(run.count))
+            .map_err(|_| TooManyRanges(run))
     }
 
     /// How much memory there is.
     pub fn statistics(&self) -> Statistics {
-        let lengths = || self.free.iter().map(|range| range.end.wrapping_sub(range.start));
+        let lengths = || {
+            self.free
+                .iter()
+                .map(|range| range.end.wrapping_sub(range.start))
+        };
         Statistics {
             usable: self.usable,
             free: lengths().sum(),
@@ -139,7 +161,11 @@ impl FrameAllocator {
         if frames.is_empty() {
             return Ok(());
         }
-        let at = self.free.iter().take_while(|range| range.end < frames.start).count();
+        let at = self
+            .free
+            .iter()
+            .take_while(|range| range.end < frames.start)
+            .count();
         let mut joined = frames.clone();
         while let Some(next) = self.free.get(at).filter(|range| range.start <= joined.end) {
             joined = joined.start.min(next.start)..joined.end.max(next.end);
@@ -185,20 +211,36 @@ mod tests {
     fn only_whole_frames_are_added() {
         let mut allocator = FrameAllocator::new();
         allocator.add(Hpa::new(0x1001)..Hpa::new(0x3fff)).unwrap();
-        assert_eq!(allocator.statistics(), Statistics { usable: 1, free: 1, largest: 1 });
+        assert_eq!(
+            allocator.statistics(),
+            Statistics {
+                usable: 1,
+                free: 1,
+                largest: 1
+            }
+        );
     }
 
     #[test]
     fn a_frame_that_the_map_lists_twice_is_there_once() {
         let mut allocator = with(0..10);
         allocator.add(span(5..20)).unwrap();
-        assert_eq!(allocator.statistics(), Statistics { usable: 20, free: 20, largest: 20 });
+        assert_eq!(
+            allocator.statistics(),
+            Statistics {
+                usable: 20,
+                free: 20,
+                largest: 20
+            }
+        );
     }
 
     #[test]
     fn every_frame_that_a_reservation_touches_is_gone() {
         let mut allocator = with(0..10);
-        allocator.reserve(Hpa::new(0x3fff)..Hpa::new(0x5001)).unwrap();
+        allocator
+            .reserve(Hpa::new(0x3fff)..Hpa::new(0x5001))
+            .unwrap();
         assert_eq!(allocator.statistics().free, 7);
         assert_eq!(allocator.statistics().largest, 4);
     }
@@ -207,10 +249,25 @@ mod tests {
     fn exhaustion_names_what_was_wanted_and_what_there_is() {
         let mut allocator = with(0..10);
         let error = allocator.take(11, 1).unwrap_err();
-        assert_eq!(error, OutOfFrames { wanted: 11, largest: 10 });
-        assert_eq!(error.to_string(), "no free run of 11 frames; the largest has 10");
+        assert_eq!(
+            error,
+            OutOfFrames {
+                wanted: 11,
+                largest: 10
+            }
+        );
+        assert_eq!(
+            error.to_string(),
+            "no free run of 11 frames; the largest has 10"
+        );
         assert!(allocator.take(10, 1).is_ok());
-        assert_eq!(allocator.take_frame().unwrap_err(), OutOfFrames { wanted: 1, largest: 0 });
+        assert_eq!(
+            allocator.take_frame().unwrap_err(),
+            OutOfFrames {
+                wanted: 1,
+                largest: 0
+            }
+        );
     }
 
     #[test]
@@ -227,7 +284,11 @@ mod tests {
         let mut even = std::vec::Vec::new();
         for index in 0..200 {
             let run = allocator.take(1, 1).unwrap().into_state::<Host>();
-            if index % 2 == 0 { even.push(run) } else { odd.push(run) }
+            if index % 2 == 0 {
+                even.push(run)
+            } else {
+                odd.push(run)
+            }
         }
         let mut refused = 0;
         for run in even {

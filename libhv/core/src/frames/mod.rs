@@ -70,7 +70,10 @@ impl<S> Frame<S> {
 impl Frame<Free> {
     /// Decides what the frame is for.
     pub fn into_state<S>(self) -> Frame<S> {
-        Frame { number: self.number, state: PhantomData }
+        Frame {
+            number: self.number,
+            state: PhantomData,
+        }
     }
 }
 
@@ -84,7 +87,11 @@ pub struct Run<S> {
 
 impl<S> Run<S> {
     const fn of(first: Hfn, count: u64) -> Self {
-        Self { first, count, state: PhantomData }
+        Self {
+            first,
+            count,
+            state: PhantomData,
+        }
     }
 
     /// Frames in the run.
@@ -100,7 +107,10 @@ impl<S> Run<S> {
     /// Takes the first frame off the run; `None` when none is left.
     pub fn take_first(&mut self) -> Option<Frame<S>> {
         let left = self.count.checked_sub(1)?;
-        let frame = Frame { number: self.first, state: PhantomData };
+        let frame = Frame {
+            number: self.first,
+            state: PhantomData,
+        };
         self.first = self.first.wrapping_add(1);
         self.count = left;
         Some(frame)

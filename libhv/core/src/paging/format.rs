@@ -71,7 +71,9 @@ impl Format for TwoLevel {
     }
 
     fn leaf_entry(table: Gfn, gva: Gva) -> Gpa {
-        table.start().wrapping_add(u64::from(gva.raw() >> 12 & 1023) << 2)
+        table
+            .start()
+            .wrapping_add(u64::from(gva.raw() >> 12 & 1023) << 2)
     }
 
     fn check_top(entry: u64, ram: Gfn) -> Result<Gfn, Kill> {

@@ -69,8 +69,16 @@ impl Access {
     /// The access that a page fault's error code describes.
     pub const fn from_error(code: u32) -> Self {
         Self {
-            kind: if code & error::WRITE != 0 { AccessKind::Write } else { AccessKind::Read },
-            privilege: if code & error::USER != 0 { Privilege::User } else { Privilege::Supervisor },
+            kind: if code & error::WRITE != 0 {
+                AccessKind::Write
+            } else {
+                AccessKind::Read
+            },
+            privilege: if code & error::USER != 0 {
+                Privilege::User
+            } else {
+                Privilege::Supervisor
+            },
         }
     }
 

@@ -39,14 +39,20 @@ impl Mapping {
     /// nothing to the processor.
     pub const fn shadow(&self, host: Hpa) -> u64 {
         let user = self.leaf & bits::US;
-        let writable = if self.leaf & bits::D != 0 { self.leaf & bits::RW } else { 0 };
+        let writable = if self.leaf & bits::D != 0 {
+            self.leaf & bits::RW
+        } else {
+            0
+        };
         // Accessed and dirty are set already: the processor never has to write this entry.
         host.raw() & bits::FRAME | bits::P | user | writable | bits::A | bits::D
     }
 
     /// The guest-physical address of `gva`'s byte.
     pub fn address(&self, gva: Gva) -> Gpa {
-        self.frame.start().wrapping_add(u64::from(gva.page_offset()))
+        self.frame
+            .start()
+            .wrapping_add(u64::from(gva.page_offset()))
     }
 }
 
@@ -87,6 +93,10 @@ fn decide<F: Format>(
         return Ok(refused);
     }
     let frame = F::check_leaf(leaf, ram)?;
-    let dirty = if access.kind == AccessKind::Write { bits::D } else { 0 };
+    let dirty = if access.kind == AccessKind::Write {
+        bits::D
+    } else {
+        0
+    };
     Ok(Outcome::Mapped(Mapping::of(frame, leaf | bits::A | dirty)))
 }

@@ -19,7 +19,9 @@ pub struct Translation {
 /// Translates `gva` by the tables of `root`; `None` when any entry is absent, malformed or not RAM.
 pub fn walk<F: Format>(memory: &impl GuestMemory, root: Gfn, gva: Gva) -> Option<Translation> {
     let ram = memory.frames();
-    let top = memory.read_u32(F::top_entry(root, F::top_index(gva))).ok()?;
+    let top = memory
+        .read_u32(F::top_entry(root, F::top_index(gva)))
+        .ok()?;
     let top = u64::from(top);
     if top & bits::P == 0 {
         return None;
@@ -30,5 +32,8 @@ pub fn walk<F: Format>(memory: &impl GuestMemory, root: Gfn, gva: Gva) -> Option
         return None;
     }
     let frame = F::check_leaf(leaf, ram).ok()?;
-    Some(Translation { frame, rights: top & leaf & (bits::RW | bits::US) })
+    Some(Translation {
+        frame,
+        rights: top & leaf & (bits::RW | bits::US),
+    })
 }

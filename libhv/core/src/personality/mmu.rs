@@ -78,7 +78,10 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T
         gva: Gva,
         kind: AccessKind,
     ) -> Result<Result<Gpa, u32>, Kill> {
-        let access = Access { kind, privilege: Privilege::Supervisor };
+        let access = Access {
+            kind,
+            privilege: Privilege::Supervisor,
+        };
         Shadow::guest_access(self, memory, gva, access)
     }
 

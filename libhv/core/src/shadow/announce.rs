@@ -59,9 +59,15 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         mapping: Option<Mapping>,
     ) {
         let place = Place::of(gva);
-        let Some(directory) = self.directory_of(root, place.quarter) else { return };
-        let Some(leaf) = self.tables.child(directory, place.directory) else { return };
-        let entry = mapping.and_then(|mapping| self.believed(memory, leaf, gva, mapping)).unwrap_or(0);
+        let Some(directory) = self.directory_of(root, place.quarter) else {
+            return;
+        };
+        let Some(leaf) = self.tables.child(directory, place.directory) else {
+            return;
+        };
+        let entry = mapping
+            .and_then(|mapping| self.believed(memory, leaf, gva, mapping))
+            .unwrap_or(0);
         let old = self.tables.set_entry(leaf, place.leaf, entry);
         if old != 0 && old != entry {
             self.invalidation.add_page(gva);
@@ -78,13 +84,18 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         gva: Gva,
         mapping: Mapping,
     ) -> Option<u64> {
-        let Mirror::Leaf { table, .. } = self.tables.table(leaf)?.mirror else { return None };
+        let Mirror::Leaf { table, .. } = self.tables.table(leaf)?.mirror else {
+            return None;
+        };
         let in_memory = u64::from(memory.read_u32(F::leaf_entry(table, gva)).ok()?);
         if (in_memory ^ mapping.leaf) & !INSIGNIFICANT != 0 || in_memory & bits::A == 0 {
             return None;
         }
         // Clean in memory is clean: the next write has to be seen.
-        let agreed = Mapping::of(mapping.frame, in_memory & mapping.leaf | in_memory & bits::A);
+        let agreed = Mapping::of(
+            mapping.frame,
+            in_memory & mapping.leaf | in_memory & bits::A,
+        );
         Some(agreed.shadow(memory.host_frame(mapping.frame)?))
     }
 
@@ -119,7 +130,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     fn directory_of(&self, root: Option<TableId>, quarter: u32) -> Option<TableId> {
         let named = root.and_then(|root| self.tables.child(root, TableIndex::new(quarter)));
         match named {
-            None if self.is_shared(quarter) => self.tables.find(Mirror::KernelDirectory { quarter }),
+            None if self.is_shared(quarter) => {
+                self.tables.find(Mirror::KernelDirectory { quarter })
+            }
             named => named,
         }
     }

@@ -69,7 +69,10 @@ impl fmt::Display for AuditFailure {
             AuditFailure::BrokenLink { entry } => write!(f, "entry {entry:#x} names no table"),
             AuditFailure::WrongCount { table } => write!(f, "wrong count of table {table}"),
             AuditFailure::WrongReferences { references, named } => {
-                write!(f, "{references} references for {named} entries that name tables")
+                write!(
+                    f,
+                    "{references} references for {named} entries that name tables"
+                )
             }
             AuditFailure::Unindexed { table } => write!(f, "table {table} is not in the index"),
         }
@@ -97,9 +100,15 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         let mut references = 0_u64;
         let mut named = self.roots.count() as u64;
         for id in self.tables.ids() {
-            let Some(table) = self.tables.table(id) else { continue };
+            let Some(table) = self.tables.table(id) else {
+                continue;
+            };
             let live = self.audit_table(memory, id, table)?;
-            let sum = if table.mirror.is_leaf() { &mut report.translations } else { &mut named };
+            let sum = if table.mirror.is_leaf() {
+                &mut report.translations
+            } else {
+                &mut named
+            };
             *sum = sum.wrapping_add(live);
             references = references.wrapping_add(u64::from(table.references));
         }
@@ -165,25 +174,39 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         index: TableIndex,
         entry: u64,
     ) -> Result<(), AuditFailure> {
-        let child = self.tables.child(id, index).and_then(|child| self.tables.table(child));
+        let child = self
+            .tables
+            .child(id, index)
+            .and_then(|child| self.tables.table(child));
         let below = child.is_some_and(|child| {
             !child.mirror.is_root() && child.mirror.is_leaf() != mirror.is_root()
         });
-        if below { Ok(()) } else { Err(AuditFailure::BrokenLink { entry }) }
+        if below {
+            Ok(())
+        } else {
+            Err(AuditFailure::BrokenLink { entry })
+        }
     }
 
     /// Translations reachable from the current root that its tables do not allow.
     fn stale(&self, memory: &impl GuestMemory) -> u64 {
-        let (Some(root), Current::Root(frame)) = (self.current_table, self.current) else { return 0 };
+        let (Some(root), Current::Root(frame)) = (self.current_table, self.current) else {
+            return 0;
+        };
         let mut stale = 0_u64;
         for quarter in 0..QUARTERS {
-            let Some(directory) = self.tables.child(root, TableIndex::new(quarter)) else { continue };
+            let Some(directory) = self.tables.child(root, TableIndex::new(quarter)) else {
+                continue;
+            };
             for middle in indices() {
                 let upper = self.tables.entry(directory, middle);
-                let Some(leaf) = self.tables.child(directory, middle) else { continue };
+                let Some(leaf) = self.tables.child(directory, middle) else {
+                    continue;
+                };
                 for index in indices() {
                     let entry = self.tables.entry(leaf, index);
-                    let page = quarter << 18 | u32::from(middle.raw()) << 9 | u32::from(index.raw());
+                    let page =
+                        quarter << 18 | u32::from(middle.raw()) << 9 | u32::from(index.raw());
                     if entry & bits::P != 0 {
                         let gva = Gva::new(page << 12);
                         let truth = walker::walk::<F>(memory, frame, gva);

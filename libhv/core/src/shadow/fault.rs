@@ -71,7 +71,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         }
         // Only the current root is left, and it fills the budget: begin anew.
         self.drop_all();
-        self.install(memory, gva, &found).map(|()| Fault::Repaired).ok_or(Kill::OutOfShadowMemory)
+        self.install(memory, gva, &found)
+            .map(|()| Fault::Repaired)
+            .ok_or(Kill::OutOfShadowMemory)
     }
 
     /// Where the host may do what `access` says at `gva`, on the guest's behalf: with the guest's own
@@ -109,7 +111,10 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
 
     /// Sees to it that the pages of the kernel's stack are mapped and writable.
     pub(super) fn pin_stack(&mut self, memory: &impl GuestMemory) -> Result<(), Kill> {
-        let write = Access { kind: AccessKind::Write, privilege: Privilege::Supervisor };
+        let write = Access {
+            kind: AccessKind::Write,
+            privilege: Privilege::Supervisor,
+        };
         let last = Gva::new(self.stack.top.raw().wrapping_sub(1));
         for page in 0..self.stack.pages {
             let gva = Gva::new(last.raw().wrapping_sub(page.wrapping_mul(PAGE_SIZE)));
@@ -140,7 +145,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         let host = memory.host_frame(found.mapping.frame)?;
         let directory = self.directory(place.quarter)?;
         let leaf = self.leaf(directory, place, gva, found)?;
-        let old = self.tables.set_entry(leaf, place.leaf, found.mapping.shadow(host));
+        let old = self
+            .tables
+            .set_entry(leaf, place.leaf, found.mapping.shadow(host));
         if old != 0 {
             self.invalidation.add_page(gva);
         }
@@ -165,7 +172,13 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     }
 
     /// The leaf table for an address, linked with the rights that the guest's top-level entry has now.
-    fn leaf(&mut self, directory: TableId, place: Place, gva: Gva, found: &Found) -> Option<TableId> {
+    fn leaf(
+        &mut self,
+        directory: TableId,
+        place: Place,
+        gva: Gva,
+        found: &Found,
+    ) -> Option<TableId> {
         let part = gva.raw() >> 21;
         let mirror = match found.table {
             None => Mirror::LinearLeaf { part },
@@ -207,7 +220,11 @@ fn linear(memory: &impl GuestMemory, gva: Gva, access: Access) -> Result<Found, 
     if frame >= memory.frames() {
         return Err(Kill::BadPageTableEntry(leaf).into());
     }
-    Ok(Found { mapping: Mapping::of(frame, leaf), top: OPEN, table: None })
+    Ok(Found {
+        mapping: Mapping::of(frame, leaf),
+        top: OPEN,
+        table: None,
+    })
 }
 
 fn look_up_in<F: Format>(
@@ -216,7 +233,11 @@ fn look_up_in<F: Format>(
     gva: Gva,
     access: Access,
 ) -> Result<Found, Refused> {
-    let top = u64::from(memory.read_u32(F::top_entry(root, F::top_index(gva))).map_err(Kill::from)?);
+    let top = u64::from(
+        memory
+            .read_u32(F::top_entry(root, F::top_index(gva)))
+            .map_err(Kill::from)?,
+    );
     let mut seen = None;
     let read_leaf = |table: Gfn| {
         let entry = memory.read_u32(F::leaf_entry(table, gva))?;
@@ -239,5 +260,9 @@ fn look_up_in<F: Format>(
             .compare_exchange_u32(F::leaf_entry(table, gva), entry, wanted)
             .map_err(Kill::from)?;
     }
-    Ok(Found { mapping, top, table: Some(table) })
+    Ok(Found {
+        mapping,
+        top,
+        table: Some(table),
+    })
 }

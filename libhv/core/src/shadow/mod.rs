@@ -183,7 +183,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
 
     /// FLUSH_TLB(0): drops the current root's translations below the kernel's address.
     pub fn flush_user(&mut self) {
-        let Some(root) = self.current_table else { return };
+        let Some(root) = self.current_table else {
+            return;
+        };
         let kernel = F::top_index(self.kernel_address);
         for quarter in 0..QUARTERS {
             let first = quarter.wrapping_mul(F::TOP_ENTRIES_PER_DIRECTORY);
@@ -211,7 +213,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     ///
     /// # Errors
     /// When they are not.
-    pub fn set_stack(&mut self, memory: &impl GuestMemory, top: Gva, pages: u32) -> Result<(), Kill> {
+    pub fn set_stack(
+        &mut self,
+        memory: &impl GuestMemory,
+        top: Gva,
+        pages: u32,
+    ) -> Result<(), Kill> {
         self.stack = PinnedStack { top, pages };
         self.pin_stack(memory)
     }
@@ -227,7 +234,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         let first = top_index.wrapping_mul(F::DIRECTORY_ENTRIES_PER_TOP);
         let mut changed = false;
         for part in 0..F::DIRECTORY_ENTRIES_PER_TOP {
-            changed |= self.tables.unlink(directory, TableIndex::new(first.wrapping_add(part)));
+            changed |= self
+                .tables
+                .unlink(directory, TableIndex::new(first.wrapping_add(part)));
         }
         changed
     }

@@ -24,7 +24,12 @@ pub(super) struct Roots {
 
 impl Roots {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), count: 0, newest: None, oldest: None }
+        Self {
+            limit: limit.max(1),
+            count: 0,
+            newest: None,
+            oldest: None,
+        }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -84,7 +89,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     pub fn new_pgtable(&mut self, memory: &impl GuestMemory, root: Gpa) -> Result<(), Kill> {
         let frame = F::root_frame(root);
         if frame >= memory.frames() {
-            return Err(BadAddress { at: root, length: 4, access: Access::Read }.into());
+            return Err(BadAddress {
+                at: root,
+                length: 4,
+                access: Access::Read,
+            }
+            .into());
         }
         let root = Current::Root(frame);
         if root == self.current && self.current_table.is_some() {
@@ -146,7 +156,10 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
 
     /// Drops the least recently used root, unless it is the current one: then there is none to drop.
     fn evict_root(&mut self) -> Option<()> {
-        let id = self.roots.oldest.filter(|id| Some(*id) != self.current_table)?;
+        let id = self
+            .roots
+            .oldest
+            .filter(|id| Some(*id) != self.current_table)?;
         self.roots.remove(&mut self.tables, id);
         self.tables.release(id);
         self.statistics.evicted = self.statistics.evicted.wrapping_add(1);

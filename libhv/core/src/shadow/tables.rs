@@ -16,7 +16,11 @@ pub(super) struct Tables<T, S> {
 impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
     pub(super) fn new(pool: T, mut slots: S) -> Self {
         slots.as_mut().fill_with(Slot::default);
-        Self { pool, slots, in_use: 0 }
+        Self {
+            pool,
+            slots,
+            in_use: 0,
+        }
     }
 
     pub(super) fn in_use(&self) -> usize {
@@ -37,7 +41,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
 
     pub(super) fn ids(&self) -> impl Iterator<Item = TableId> + '_ {
         let slots = self.slots.as_ref().iter().enumerate();
-        slots.filter(|(_, slot)| slot.table.is_some()).filter_map(|(number, _)| TableId::new(number))
+        slots
+            .filter(|(_, slot)| slot.table.is_some())
+            .filter_map(|(number, _)| TableId::new(number))
     }
 
     pub(super) fn address(&self, id: TableId) -> Option<Hpa> {
@@ -61,7 +67,10 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
     pub(super) fn create(&mut self, mirror: Mirror) -> Option<TableId> {
         let bucket = self.bucket(mirror);
         let frame = self.pool.take()?;
-        let id = self.pool.number_at(frame.address()).and_then(TableId::new)?;
+        let id = self
+            .pool
+            .number_at(frame.address())
+            .and_then(TableId::new)?;
         let next = self.slots.as_mut().get_mut(bucket)?.bucket.replace(id);
         let slot = self.slots.as_mut().get_mut(id.number())?;
         slot.table = Some(ShadowTable {
@@ -78,18 +87,24 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
     }
 
     pub(super) fn entry(&self, id: TableId, index: TableIndex) -> u64 {
-        self.table(id).map_or(0, |table| self.pool.get(&table.frame, index))
+        self.table(id)
+            .map_or(0, |table| self.pool.get(&table.frame, index))
     }
 
     /// Replaces an entry of a table. Returns the old one.
     pub(super) fn set_entry(&mut self, id: TableId, index: TableIndex, entry: u64) -> u64 {
         let slot = self.slots.as_mut().get_mut(id.number());
-        let Some(table) = slot.and_then(|slot| slot.table.as_mut()) else { return 0 };
+        let Some(table) = slot.and_then(|slot| slot.table.as_mut()) else {
+            return 0;
+        };
         let old = self.pool.get(&table.frame, index);
         if old != entry {
             self.pool.set(&mut table.frame, index, entry);
             let present = |entry: u64| (entry & bits::P) as u32;
-            table.live = table.live.wrapping_add(present(entry)).wrapping_sub(present(old));
+            table.live = table
+                .live
+                .wrapping_add(present(entry))
+                .wrapping_sub(present(old));
         }
         old
     }
@@ -101,13 +116,24 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
 
     fn named_by(&self, entry: u64) -> Option<TableId> {
         let present = entry & bits::P != 0;
-        present.then(|| self.pool.number_at(Hpa::new(entry & bits::FRAME))).flatten().and_then(TableId::new)
+        present
+            .then(|| self.pool.number_at(Hpa::new(entry & bits::FRAME)))
+            .flatten()
+            .and_then(TableId::new)
     }
 
     /// Makes an entry name `child`, with these rights. Returns the old entry; what it named is
     /// released.
-    pub(super) fn link(&mut self, id: TableId, index: TableIndex, child: TableId, rights: u64) -> u64 {
-        let Some(table) = self.table_mut(child) else { return 0 };
+    pub(super) fn link(
+        &mut self,
+        id: TableId,
+        index: TableIndex,
+        child: TableId,
+        rights: u64,
+    ) -> u64 {
+        let Some(table) = self.table_mut(child) else {
+            return 0;
+        };
         table.references = table.references.wrapping_add(1);
         let entry = table.frame.address().raw() | rights | bits::P | bits::A;
         let old = self.set_entry(id, index, entry);
@@ -135,7 +161,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
     /// Drops one reference to a table; with the last one it goes, and with it what it names. Levels
     /// only go down, so this nests three deep at most.
     pub(super) fn release(&mut self, id: TableId) {
-        let Some(table) = self.table_mut(id) else { return };
+        let Some(table) = self.table_mut(id) else {
+            return;
+        };
         table.references = table.references.saturating_sub(1);
         if table.references != 0 {
             return;
@@ -152,7 +180,11 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
     }
 
     fn free(&mut self, id: TableId) {
-        let Some(table) = self.slots.as_mut().get_mut(id.number()).and_then(|slot| slot.table.take())
+        let Some(table) = self
+            .slots
+            .as_mut()
+            .get_mut(id.number())
+            .and_then(|slot| slot.table.take())
         else {
             return;
         };
@@ -164,7 +196,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
     /// Takes a table out of its bucket.
     fn forget(&mut self, id: TableId, mirror: Mirror, next: Option<TableId>) {
         let bucket = self.bucket(mirror);
-        let Some(head) = self.slots.as_mut().get_mut(bucket) else { return };
+        let Some(head) = self.slots.as_mut().get_mut(bucket) else {
+            return;
+        };
         if head.bucket == Some(id) {
             head.bucket = next;
             return;

@@ -5,9 +5,9 @@ use super::config_space::{
     BAR0, CACHE_LINE_AND_LATENCY, WINDOW_BAR, WINDOW_DATA, WINDOW_LENGTH, WINDOW_OFFSET, constant,
 };
 use crate::address::Gpa;
-use crate::device::{Width, Work};
 use crate::device::virtio::transport::Transport;
 use crate::device::virtio::{Violation, VirtioDevice};
+use crate::device::{Width, Work};
 use crate::memory::GuestMemory;
 
 /// What BAR0 reads as. The device itself does not move.

@@ -280,7 +280,11 @@ impl VirtioDevice for Blank {
 
     fn notify(&mut self, _queue: u16) {}
 
-    fn poll(&mut self, _memory: &impl GuestMemory, _queues: &mut [Queue]) -> Result<Work, Violation> {
+    fn poll(
+        &mut self,
+        _memory: &impl GuestMemory,
+        _queues: &mut [Queue],
+    ) -> Result<Work, Violation> {
         Ok(Work::Done)
     }
 }

@@ -57,7 +57,11 @@ impl Budget {
 
     /// Whether a stream that found no further buffer may have missed one for want of budget.
     fn left(&self) -> Work {
-        if self.steps == 0 { Work::More } else { Work::Done }
+        if self.steps == 0 {
+            Work::More
+        } else {
+            Work::Done
+        }
     }
 
     /// Spends the right to look at one more descriptor or ring entry.
@@ -160,13 +164,19 @@ impl<B: ConsoleBackend> Console<B> {
         Ok(())
     }
 
-    fn transmit(&mut self, memory: &impl GuestMemory, queue: &mut Queue) -> Result<Work, Violation> {
+    fn transmit(
+        &mut self,
+        memory: &impl GuestMemory,
+        queue: &mut Queue,
+    ) -> Result<Work, Violation> {
         let mut budget = Budget::new();
         while budget.bytes != 0 {
             let next = self
                 .transmit
                 .buffer(memory, queue, Direction::Readable, &mut budget)?;
-            let Some(buffer) = next else { return Ok(budget.left()) };
+            let Some(buffer) = next else {
+                return Ok(budget.left());
+            };
             let mut chunk = [0; CHUNK];
             let length = buffer.length.min(budget.bytes).min(CHUNK as u32);
             let chunk = chunk.get_mut(..length as usize).unwrap_or_default();
@@ -189,7 +199,9 @@ impl<B: ConsoleBackend> Console<B> {
             let next = self
                 .receive
                 .buffer(memory, queue, Direction::Writable, &mut budget)?;
-            let Some(buffer) = next else { return Ok(budget.left()) };
+            let Some(buffer) = next else {
+                return Ok(budget.left());
+            };
             let mut chunk = [0; CHUNK];
             let room = buffer.length.min(budget.bytes).min(CHUNK as u32);
             let mut length = 0_u32;

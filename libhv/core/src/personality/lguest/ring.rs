@@ -1,8 +1,8 @@
 //! The asynchronous ring: hypercalls that a guest queued to save exits.
 
 use super::Lguest;
-use super::data::Data;
 use super::counters::count;
+use super::data::Data;
 use super::hypercall::Call;
 use crate::clock::Clock;
 use crate::device::Devices;

@@ -72,7 +72,11 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             return Ok(Err(NoHandler(vector)));
         }
         let error = regs.error;
-        let trap = Trap { vector, error, cr2: 0 };
+        let trap = Trap {
+            vector,
+            error,
+            cr2: 0,
+        };
         self.reflect(regs, vector, frame_error(trap), error)?;
         Ok(Ok(()))
     }
