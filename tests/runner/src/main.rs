@@ -188,7 +188,16 @@ fn run(arguments: &Arguments) -> Result<Outcome, RunError> {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => {
+            let text = error.to_string();
+            let (reason, usage) = text.split_once("\n").unwrap_or((&text, ""));
+            eprintln!("{usage}\n{STOP}{reason}");
+            return ExitCode::from(NOT_STARTED);
+        }
+    };
     if let Some(path) = &arguments.write_module {
         return match arguments.write_module(path) {
             Ok(()) => ExitCode::SUCCESS,
