@@ -8,7 +8,7 @@ use hv_runner::{Accelerator, Clock, LogLine, Machine, Outcome, RunError, STOP, W
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use terminal::Session;
+use terminal::Terminal;
 
 /// The host could not be given a guest.
 const NOT_STARTED: u8 = 5;
@@ -175,10 +175,10 @@ fn watcher() -> Watcher {
 /// Runs the machine, and again as long as its guest asks for a restart.
 fn run(arguments: &Arguments) -> Result<Outcome, RunError> {
     let machine = arguments.machine()?;
-    let session = Session::start()?;
+    let terminal = Terminal::open()?;
     loop {
-        let running = machine.spawn_with(session.input()?, watcher())?;
-        session.watch(running.killer());
+        let running = machine.spawn_with(terminal.input()?, watcher())?;
+        terminal.watch(running.killer());
         let outcome = running.wait();
         if outcome.status != RESTART || arguments.restart == Restart::No {
             return Ok(outcome);
@@ -188,7 +188,16 @@ fn run(arguments: &Arguments) -> Result<Outcome, RunError> {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => {
+            let text = error.to_string();
+            let (reason, usage) = text.split_once("\n").unwrap_or((&text, ""));
+            eprintln!("{usage}\n{STOP}{reason}");
+            return ExitCode::from(NOT_STARTED);
+        }
+    };
     if let Some(path) = &arguments.write_module {
         return match arguments.write_module(path) {
             Ok(()) => ExitCode::SUCCESS,

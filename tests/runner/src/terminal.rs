@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 const QUIT: u8 = 0x1d;
 
 /// Reads standard input for one machine after the other.
-pub struct Session {
+pub struct Terminal {
     input: PipeReader,
     target: Arc<Target>,
     _raw: Option<RawMode>,
@@ -29,9 +29,9 @@ impl Target {
     }
 }
 
-impl Session {
+impl Terminal {
     /// Starts to read standard input and to listen to signals.
-    pub fn start() -> Result<Self, RunError> {
+    pub fn open() -> Result<Self, RunError> {
         let failed = |error| RunError::Connection("console", error);
         let (input, writer) = std::io::pipe().map_err(failed)?;
         let target = Arc::new(Target::default());
@@ -45,7 +45,7 @@ impl Session {
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(failed)?;
         let signalled = Arc::clone(&target);
         std::thread::spawn(move || signals.forever().for_each(|_| signalled.end()));
-        Ok(Session {
+        Ok(Terminal {
             input,
             target,
             _raw: raw,

@@ -238,6 +238,16 @@ fn unreadable_files_are_named_before_qemu_starts() {
 }
 
 #[test]
+fn wrong_arguments_end_with_a_stop_line_too() {
+    let fake = Fake::new("echo started");
+    for arguments in [["--accel", "magic"], ["--initrd", "/dev/null"]] {
+        let output = fake.command(&arguments, "");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(5), 0));
+        assert!(last_line(&output.stderr).starts_with("libhv: stop: error: "));
+    }
+}
+
+#[test]
 fn a_missing_qemu_is_named() {
     let fake = Fake::new("");
     std::fs::remove_file(fake.qemu()).unwrap();
