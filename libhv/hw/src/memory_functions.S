@@ -52,8 +52,9 @@ bcmp:
     cmpq    %rax, %rax
     repe cmpsb
     je      1f
-    movzbl  -1(%rdi), %ecx
-    movzbl  -1(%rsi), %eax
+    /* The first argument less the second: the sign is the order of slices and strings. */
+    movzbl  -1(%rdi), %eax
+    movzbl  -1(%rsi), %ecx
     subl    %ecx, %eax
 1:  ret
 
