@@ -9,13 +9,29 @@ use heapless::String;
 
 /// Exit status of a host that broke.
 const STATUS: u8 = 1;
+/// Bytes that are kept of a line.
+const LINE: usize = 224;
 
 static PANICKING: AtomicBool = AtomicBool::new(false);
+
+/// One line of text, cut where it is full. Messages may span lines (those of `assert_eq!` do), but
+/// scripts rely on the log's last line being the whole reason.
+#[derive(Default)]
+struct Line(String<LINE>);
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|letter| {
+            let letter = if letter.is_control() { ' ' } else { letter };
+            self.0.push(letter).map_err(|_| fmt::Error)
+        })
+    }
+}
 
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    let mut line = String::<200>::new();
+    let mut line = Line::default();
     // A message that does not fit is cut; the place comes first.
     let _ = match info.location() {
         Some(place) => write!(
@@ -27,7 +43,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         ),
         None => write!(line, "panic: {}", info.message()),
     };
-    die(format_args!("{line}"))
+    die(format_args!("{}", line.0))
 }
 
 /// Ends the host with this line on both ports.
@@ -37,12 +53,12 @@ pub fn die(reason: fmt::Arguments<'_>) -> ! {
         // The panic panicked; what could be said has been.
         debug_exit::exit(STATUS);
     }
-    let mut line = String::<224>::new();
+    let mut line = Line::default();
     let _ = write!(line, "{reason}");
     let mut console = Uart::com1();
-    let _ = writeln!(console, "\nlibhv: {line}");
+    let _ = writeln!(console, "\nlibhv: {}", line.0);
     console.flush();
-    log::stop(&line);
+    log::stop(&line.0);
     debug_exit::exit(STATUS)
 }
 
@@ -72,4 +88,24 @@ extern "C" fn rust_eh_personality() {}
 #[unsafe(no_mangle)]
 extern "C" fn _Unwind_Resume() -> ! {
     die(format_args!("unwinding"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_several_lines_becomes_one() {
+        let mut line = Line::default();
+        write!(line, "assertion failed\n  left: {}\r\n right: {}", 1, 2).unwrap();
+        assert_eq!(line.0, "assertion failed   left: 1   right: 2");
+    }
+
+    #[test]
+    fn a_long_message_keeps_its_beginning() {
+        let mut line = Line::default();
+        assert!(write!(line, "place: {:0300}", 7).is_err());
+        assert_eq!(line.0.len(), LINE);
+        assert!(line.0.starts_with("place: 0"));
+    }
 }
