@@ -5,7 +5,7 @@
 
 use crate::uart::{Interrupts, Uart};
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use hv_core::command_line::LogLevel;
 
 static LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Info as u8);
@@ -67,16 +67,18 @@ defmt::timestamp!("{=u64:us}", crate::clock::microseconds());
 struct Com2 {
     uart: UnsafeCell<Uart>,
     encoder: UnsafeCell<defmt::Encoder>,
+    /// A frame was started and has not ended.
+    open: AtomicBool,
 }
 
 // SAFETY: the host runs on one processor, and no interrupt or exception of its own logs, but for the
-// panic that ends it. A panic in the middle of a frame starts a new one, at which the decoder picks up
-// again; nothing after it uses the broken one.
+// panic that ends it. That one may come in the middle of a frame, but never returns to it.
 unsafe impl Sync for Com2 {}
 
 static COM2: Com2 = Com2 {
     uart: UnsafeCell::new(Uart::com2()),
     encoder: UnsafeCell::new(defmt::Encoder::new()),
+    open: AtomicBool::new(false),
 };
 
 /// Sets the port up; before that, the log goes to whatever the firmware left there.
@@ -88,11 +90,17 @@ pub fn initialise() {
 #[defmt::global_logger]
 struct Logger;
 
-// SAFETY: frames do not nest (see `Com2`), and `write` keeps the order of bytes.
+// SAFETY: `acquire` ends a frame that a panic left open, so frames do not nest; `write` keeps the
+// order of bytes.
 unsafe impl defmt::Logger for Logger {
     fn acquire() {
         // SAFETY: as for `Com2`.
-        unsafe { &mut *COM2.encoder.get() }.start_frame(send);
+        let encoder = unsafe { &mut *COM2.encoder.get() };
+        if COM2.open.swap(true, Ordering::Relaxed) {
+            // A panic cut a frame short. Without an end, what follows would be read as the rest of it.
+            encoder.end_frame(send);
+        }
+        encoder.start_frame(send);
     }
 
     unsafe fn flush() {
@@ -103,6 +111,7 @@ unsafe impl defmt::Logger for Logger {
     unsafe fn release() {
         // SAFETY: as for `Com2`.
         unsafe { &mut *COM2.encoder.get() }.end_frame(send);
+        COM2.open.store(false, Ordering::Relaxed);
     }
 
     unsafe fn write(bytes: &[u8]) {
