@@ -10,41 +10,51 @@ mod pvh;
 
 pub use machine::{BootError, Machine, Module, RawMachine};
 
-use hv_hw::host_paging::{Lifetime, PageTables};
+use hv_hw::host_paging::{self, Lifetime, PageTables};
+use hv_hw::uart::{Interrupts, Uart};
 
-#[cfg(not(test))]
-core::arch::global_asm!(include_str!("entry.S"), options(att_syntax));
+/// What only an image has: the code that boot loaders enter.
+#[cfg(feature = "image")]
+mod image {
+    use super::{BootError, Machine};
 
-unsafe extern "Rust" {
-    /// The application, by way of `libhv::entry!`.
-    fn libhv_main(machine: Result<Machine, BootError>) -> !;
+    core::arch::global_asm!(include_str!("entry.S"), options(att_syntax));
+
+    unsafe extern "Rust" {
+        /// The application, by way of `libhv::entry!`.
+        fn libhv_main(machine: Result<Machine, BootError>) -> !;
+    }
+
+    /// First Rust code of the image, on the host's stack, with the boot's temporary tables loaded.
+    #[unsafe(no_mangle)]
+    extern "C" fn boot_main(magic: u32, information: u32) -> ! {
+        // SAFETY: `entry.S` passes on what the loader left in EAX and EBX, and nothing has written to
+        // memory since; `entry!` defines `libhv_main` with this signature.
+        unsafe { libhv_main(super::start(magic, information)) }
+    }
 }
 
-/// First Rust code of the image, on the host's stack, with the boot's temporary tables loaded.
-/// `magic`: Multiboot2's, or 0 for PVH; `information`: physical address of what the loader left.
-#[cfg(not(test))]
-#[unsafe(no_mangle)]
-extern "C" fn boot_main(magic: u32, information: u32) -> ! {
-    hv_hw::uart::Uart::com1().initialise(hv_hw::uart::Interrupts::OnReceive);
+/// Reads what the boot loader left, accounts for all memory, and moves onto page tables of our own.
+/// `magic`: Multiboot2's, or anything else for PVH.
+///
+/// # Errors
+/// When the loader left something that we cannot work with.
+///
+/// # Safety
+/// This is the image's first code. `information` is the physical address that the loader passed, and
+/// the tables in use map the first 4 GiB at the direct map and the image where it is linked.
+pub unsafe fn start(magic: u32, information: u32) -> Result<Machine, BootError> {
+    Uart::com1().initialise(Interrupts::OnReceive);
     hv_hw::log::initialise();
-    // SAFETY: the loader left its information at this address, below 4 GiB, where the boot's tables
-    // map it; nothing has written to memory since.
+    // SAFETY: the caller's promise.
     let raw = unsafe {
         if magic == grub::MAGIC {
             grub::read(information)
         } else {
             pvh::read(information)
         }
-    };
-    let machine = raw.and_then(start_machine);
-    // SAFETY: `entry!` defines the symbol with this signature.
-    unsafe { libhv_main(machine) }
-}
-
-/// Accounts for all memory, then moves onto page tables of our own.
-#[cfg(not(test))]
-fn start_machine(raw: RawMachine) -> Result<Machine, BootError> {
-    let mut frames = raw.frame_allocator(hv_hw::host_paging::image())?;
+    }?;
+    let mut frames = raw.frame_allocator(host_paging::image())?;
     // Built global: isolated mode switches that off with CR4.PGE.
     let tables = PageTables::host(&mut frames, &raw.ram, Lifetime::Global)?;
     // SAFETY: the tables map the whole image, its stack included, where it runs, and all RAM.

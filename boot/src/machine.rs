@@ -166,7 +166,6 @@ pub struct Machine {
 }
 
 impl Machine {
-    #[cfg_attr(test, expect(dead_code, reason = "only an image starts a machine"))]
     pub(crate) fn new(raw: RawMachine, frames: FrameAllocator, tables: PageTables) -> Self {
         Self {
             frames,

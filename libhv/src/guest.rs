@@ -37,6 +37,8 @@ pub struct Guest {
     /// How the guest ended; it never runs again.
     ended: Option<End>,
     host_interrupts: u64,
+    #[cfg(feature = "audit")]
+    auditor: crate::audit::Auditor,
 }
 
 /// What [`Builder::start`](crate::Builder::start) puts together.
@@ -75,6 +77,8 @@ impl Guest {
             pic,
             ended: None,
             host_interrupts: 0,
+            #[cfg(feature = "audit")]
+            auditor: crate::audit::Auditor::default(),
         }
     }
 
@@ -104,7 +108,7 @@ impl Guest {
             match self.turn() {
                 Ok(None) => {}
                 Ok(Some(exit)) => return exit,
-                Err(end) => self.ended = Some(end),
+                Err(end) => self.end(end),
             }
         }
     }
@@ -141,6 +145,23 @@ impl Guest {
             }
             HwExit::Refused => Err(self.lguest.on_entry_fault(self.switch.registers())),
         }
+    }
+
+    /// The guest never runs again; its registers and memory stay as they are.
+    fn end(&mut self, end: End) {
+        let statistics = self.statistics();
+        hv_hw::log_debug!(
+            "{=u64} faults repaired, {=u64} reflected, {=u64} interrupts delivered, {=usize} of {=usize} tables in use, {=usize} roots",
+            statistics.shadow.repaired,
+            statistics.shadow.reflected,
+            statistics.guest.interrupts,
+            statistics.shadow.tables,
+            statistics.shadow.capacity,
+            statistics.shadow.roots,
+        );
+        #[cfg(feature = "audit")]
+        self.auditor.at_the_end(&self.lguest);
+        self.ended = Some(end);
     }
 
     /// With the `audit` feature: checks the live shadow after whatever may have changed it.

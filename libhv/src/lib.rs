@@ -3,6 +3,8 @@
 //! An application links this crate, writes a short `main`, and is a bootable image.
 #![cfg_attr(not(test), no_std)]
 
+#[cfg(feature = "audit")]
+mod audit;
 mod builder;
 mod device;
 mod exit;

@@ -24,5 +24,5 @@ pub mod switch;
 pub mod table_pool;
 pub mod uart;
 
-#[cfg(not(test))]
+#[cfg(feature = "image")]
 core::arch::global_asm!(include_str!("memory_functions.S"), options(att_syntax));

@@ -3,7 +3,6 @@
 use crate::uart::Uart;
 use crate::{debug_exit, log};
 use core::fmt::{self, Write as _};
-use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 use heapless::String;
 
@@ -28,9 +27,9 @@ impl fmt::Write for Line {
     }
 }
 
-#[cfg(not(test))]
+#[cfg(feature = "image")]
 #[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     let mut line = Line::default();
     // A message that does not fit is cut; the place comes first.
     let _ = match info.location() {
@@ -79,12 +78,12 @@ extern "C" fn host_exception(vector: u64, error: u64, rip: u64, rsp: u64) -> ! {
 }
 
 /// Unwinding is off; the prebuilt core library names this symbol all the same.
-#[cfg(not(test))]
+#[cfg(feature = "image")]
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 
 /// As above.
-#[cfg(not(test))]
+#[cfg(feature = "image")]
 #[unsafe(no_mangle)]
 extern "C" fn _Unwind_Resume() -> ! {
     die(format_args!("unwinding"))

@@ -59,13 +59,7 @@ pub fn calibrate(apic: &LocalApic) -> Rates {
     let last = sample(apic);
     apic.start_timer(0);
     let ticks = u64::from(first.pit.wrapping_sub(last.pit));
-    let rate = |counts: u64| {
-        if ticks == 0 {
-            0
-        } else {
-            counts * PIT_HZ / ticks
-        }
-    };
+    let rate = |counts: u64| (counts * PIT_HZ).checked_div(ticks).unwrap_or(0);
     Rates {
         tsc_hz: rate(last.tsc.wrapping_sub(first.tsc)),
         apic_hz: rate(u64::from(first.apic.wrapping_sub(last.apic))),

@@ -198,6 +198,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             self.invalidation.add_all();
         }
         let id = self.find_or_create(mirror)?;
+        if gva < self.kernel_address && self.tables.table(id)?.live != 0 {
+            // A user table has one slot (R5), so this shadow is of another use: what it holds may
+            // have been flushed, or its frame may have become another table, where it was not linked.
+            self.tables.empty_leaf(id);
+            self.invalidation.add_all();
+        }
         self.tables.link(directory, place.directory, id, rights);
         Some(id)
     }

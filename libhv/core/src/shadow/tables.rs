@@ -122,6 +122,16 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             .and_then(TableId::new)
     }
 
+    /// Clears all entries of a leaf table.
+    pub(super) fn empty_leaf(&mut self, id: TableId) {
+        for index in 0..u32::from(TableIndex::COUNT) {
+            if self.table(id).is_none_or(|table| table.live == 0) {
+                break;
+            }
+            self.set_entry(id, TableIndex::new(index), 0);
+        }
+    }
+
     /// Makes an entry name `child`, with these rights. Returns the old entry; what it named is
     /// released.
     pub(super) fn link(
