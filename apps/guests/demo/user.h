@@ -47,13 +47,13 @@ u32 wait_status(void);
 u32 run_child(void (*program)(void));
 void say_failure(u32 result);
 
-/* ---- programs ---------------------------------------------------------------------------- */
+/* ---- programs: what the shell's commands do ------------------------------------------ */
 
 void fork_many(u32 count);
-void show_copy_on_write(void);
-void show_faults(void);
-void show_fpu(void);
-void show_ticks(void);
-void benchmark(void);
+void show_copy_on_write(u32 unused);
+void show_faults(u32 unused);
+void show_fpu(u32 unused);
+void show_ticks(u32 unused);
+void benchmark(u32 unused);
 
 #endif
