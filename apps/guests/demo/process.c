@@ -17,8 +17,8 @@ u32 reschedule_wanted;
 
 static u32 next_pid = 1;
 
-/* A process that will come out of switch_stack() into ring 3, with this frame. 0: no room. */
-static struct process *create(const struct frame *frame)
+/* A process that will come out of switch_stack() into ring 3, with this frame. */
+static u32 create(const struct frame *frame, struct process **created)
 {
 	struct process *process = FIRST;
 	struct frame *copied;
@@ -27,25 +27,27 @@ static struct process *create(const struct frame *frame)
 	while (process < processes + PROCESSES && process->state != FREE)
 		process++;
 	if (process == processes + PROCESSES)
-		return 0;
+		return NO_PROCESS;
 	stack = frame_allocate();
 	if (!stack)
-		return 0;
+		return NO_MEMORY;
 	process->root = space_create();
 	if (!process->root) {
 		frame_release(stack);
-		return 0;
+		return NO_MEMORY;
 	}
 	process->kernel_stack = (u32)VIRTUAL(stack);
 	copied = (struct frame *)(process->kernel_stack + PAGE) - 1;
 	*copied = *frame;
+	/* What switch_stack() pops: four registers, and where it returns to. */
 	words = (u32 *)copied - 5;
 	words[4] = (u32)trap_return;
 	process->esp = (u32)words;
 	process->pid = next_pid++;
 	process->parent = current;
 	process->heap_pages = process->pages_copied = process->fpu_used = 0;
-	return process;
+	*created = process;
+	return process->pid;
 }
 
 static void destroy(struct process *process)
@@ -66,8 +68,7 @@ void process_init(void)
 	IDLE->root = kernel_root;
 	IDLE->kernel_stack = (u32)idle_stack_top - PAGE;
 	IDLE->state = READY;
-	shell = create(&frame);
-	if (!shell || space_load_image(shell->root))
+	if (FAILED(create(&frame, &shell)) || space_load_image(shell->root))
 		panic("no memory for the first process");
 	shell->state = READY;
 }
@@ -135,11 +136,12 @@ u32 process_fork(struct frame *frame)
 {
 	struct frame child_frame = *frame;
 	struct process *child;
+	u32 pid;
 
 	child_frame.eax = 0;
-	child = create(&child_frame);
-	if (!child)
-		return frames_free() > 1 ? NO_PROCESS : NO_MEMORY;
+	pid = create(&child_frame, &child);
+	if (FAILED(pid))
+		return pid;
 	if (space_copy(child->root, current->root)) {
 		space_clear(child->root);
 		destroy(child);
@@ -148,7 +150,7 @@ u32 process_fork(struct frame *frame)
 	child->heap_pages = current->heap_pages;
 	fpu_fork(child);
 	child->state = READY;
-	return child->pid;
+	return pid;
 }
 
 void process_exit(u32 status)

@@ -60,12 +60,14 @@ static u32 report_memory(u32 address)
 static u32 report_process(u32 index, u32 address)
 {
 	struct process_report *report = user_memory(address, sizeof *report, ACCESS_WRITE);
-	struct process *process = &processes[index];
+	struct process *process;
 
 	if (!report)
 		return BAD_POINTER;
-	if (index >= PROCESSES || process->state == FREE || !process->pid)
+	/* 0 is the idle process: no one's business. */
+	if (!index || index >= PROCESSES || processes[index].state == FREE)
 		return 0;
+	process = &processes[index];
 	report->pid = process->pid;
 	report->parent = process->parent->pid;
 	report->state = process->state;
