@@ -66,9 +66,11 @@ MICRO_GUESTS := $(patsubst tests/guests/%.c,build/tests/guests/%.elf,$(wildcard 
 MICRO_LIBRARY := $(wildcard tests/guests/lib/*.c tests/guests/lib/*.S)
 
 .SECONDEXPANSION:
+# Objects are named like their sources: the link script tells a guest's parts apart by that.
 build/guests/%.elf: $$(wildcard apps/guests/%/*) linker/guest.ld Makefile
-	@mkdir -p $(@D)
-	$(Q)$(GUEST_CC) -Iapps/guests/$* $(filter %.c %.S,$^) $(GUEST_LD),-T,linker/guest.ld -o $@
+	@rm -rf $(@:.elf=.objects) && mkdir -p $(@:.elf=.objects)
+	$(Q)cd $(@:.elf=.objects) && $(GUEST_CC) -I$(CURDIR)/apps/guests/$* -c $(abspath $(filter %.c %.S,$^))
+	$(Q)$(GUEST_CC) $(@:.elf=.objects)/*.o $(GUEST_LD),-T,linker/guest.ld -o $@
 
 define micro_guest
 build/tests/guests/%.elf: tests/guests/%.$1 $(MICRO_LIBRARY) $(wildcard tests/guests/lib/*.h) tests/guests/guest.ld Makefile

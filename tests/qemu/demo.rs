@@ -47,12 +47,15 @@ fn the_hosts_log_is_as_reviewed() {
 
 #[test]
 fn a_crash_is_a_kill_with_its_reason() {
-    let outcome = dialogue("", "crash\n");
-    assert_eq!(outcome.status, 3, "{}", outcome.report());
-    assert!(
-        outcome.stop().starts_with("guest killed: CRASH: "),
-        "{}",
-        outcome.report()
+    check(&dialogue("", "crash\n"), 3, "guest killed: Bad hypercall 99");
+}
+
+#[test]
+fn an_exit_with_a_status_is_a_kill_with_that_status() {
+    check(
+        &dialogue("", "exit 7\n"),
+        3,
+        "guest killed: CRASH: exit status 7",
     );
 }
 
