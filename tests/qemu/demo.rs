@@ -47,7 +47,11 @@ fn the_hosts_log_is_as_reviewed() {
 
 #[test]
 fn a_crash_is_a_kill_with_its_reason() {
-    check(&dialogue("", "crash\n"), 3, "guest killed: Bad hypercall 99");
+    check(
+        &dialogue("", "crash\n"),
+        3,
+        "guest killed: Bad hypercall 99",
+    );
 }
 
 #[test]

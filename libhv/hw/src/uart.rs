@@ -2,7 +2,7 @@
 //!
 //! Registers and bits: PC16550D data sheet, section 8.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use x86_64::instructions::port::Port;
 
 const DATA: u16 = 0;
@@ -31,6 +31,10 @@ const POLLS: u32 = 10_000_000;
 
 /// Whether COM1's receiver may hold bytes. Set by its interrupt, cleared when it is read empty.
 static CONSOLE_INPUT: AtomicBool = AtomicBool::new(true);
+
+/// The byte that was there before the port was set up, with [`EARLY`].
+static EARLY_INPUT: AtomicU16 = AtomicU16::new(0);
+const EARLY: u16 = 1 << 8;
 
 /// COM1's interrupt came.
 pub fn console_input_arrived() {
@@ -83,7 +87,14 @@ impl Uart {
         self.write(DATA, low);
         self.write(INTERRUPT_ENABLE, high);
         self.write(LINE_CONTROL, EIGHT_BITS);
+        // Switching the FIFOs on empties the receiver, and somebody may have typed by now. The two
+        // instructions stand together so that no further byte comes in between.
+        let waiting = self.read(LINE_STATUS) & DATA_READY != 0;
+        let byte = if waiting { self.read(DATA) } else { 0 };
         self.write(FIFO_CONTROL, FIFO_ON);
+        if waiting && interrupts != 0 {
+            EARLY_INPUT.store(EARLY | u16::from(byte), Ordering::Relaxed);
+        }
         self.write(MODEM_CONTROL, MODEM_READY);
         self.write(INTERRUPT_ENABLE, interrupts);
     }
@@ -114,6 +125,9 @@ impl Uart {
     pub fn receive(&mut self) -> Option<u8> {
         if !CONSOLE_INPUT.load(Ordering::Relaxed) {
             return None;
+        }
+        if EARLY_INPUT.load(Ordering::Relaxed) != 0 {
+            return Some(EARLY_INPUT.swap(0, Ordering::Relaxed) as u8);
         }
         if self.read(LINE_STATUS) & DATA_READY == 0 {
             CONSOLE_INPUT.store(false, Ordering::Relaxed);
