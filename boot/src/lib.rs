@@ -46,6 +46,7 @@ mod image {
 pub unsafe fn start(magic: u32, information: u32) -> Result<Machine, BootError> {
     Uart::com1().initialise(Interrupts::OnReceive);
     hv_hw::log::initialise();
+    hv_hw::log::start();
     // SAFETY: the caller's promise.
     let raw = unsafe {
         if magic == grub::MAGIC {

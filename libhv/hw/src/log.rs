@@ -54,6 +54,12 @@ macro_rules! log_debug {
 
 pub use hv_core::command_line::LogLevel as Level;
 
+/// Sends the first line of the log, whatever the level: the serial ports are set up, and whoever
+/// feeds the console may begin.
+pub fn start() {
+    defmt::println!("libhv: version {=str}", env!("CARGO_PKG_VERSION"));
+}
+
 /// Sends the last line of the log: why the host stops.
 pub fn stop(reason: &str) {
     defmt::println!("libhv: stop: {=str}", reason);

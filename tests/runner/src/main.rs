@@ -8,6 +8,7 @@ use hv_runner::{Accelerator, Clock, LogLine, Machine, Outcome, RunError, STOP, W
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc::SyncSender;
 use terminal::Terminal;
 
 /// The host could not be given a guest.
@@ -160,14 +161,18 @@ fn read(path: &Path) -> Result<Vec<u8>, RunError> {
     std::fs::read(path).map_err(|error| RunError::Read(path.to_owned(), error))
 }
 
-fn watcher() -> Watcher {
+fn watcher(host_is_up: SyncSender<()>) -> Watcher {
     Watcher {
         console: Box::new(|bytes| {
             let mut stdout = std::io::stdout();
             // Whoever closed our output does not want the rest; the guest runs on.
             let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
         }),
-        log: Box::new(|line: &LogLine| eprintln!("{line}")),
+        log: Box::new(move |line: &LogLine| {
+            // Full: it has been told already.
+            let _ = host_is_up.try_send(());
+            eprintln!("{line}");
+        }),
         qemu: Box::new(|line| eprintln!("{line}")),
     }
 }
@@ -177,7 +182,7 @@ fn run(arguments: &Arguments) -> Result<Outcome, RunError> {
     let machine = arguments.machine()?;
     let terminal = Terminal::open()?;
     loop {
-        let running = machine.spawn_with(terminal.input()?, watcher())?;
+        let running = machine.spawn_with(terminal.input()?, watcher(terminal.host_is_up()))?;
         terminal.watch(running.killer());
         let outcome = running.wait();
         if outcome.status != RESTART || arguments.restart == Restart::No {

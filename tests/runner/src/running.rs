@@ -232,8 +232,13 @@ impl Running {
         self.killer.clone()
     }
 
-    /// Types `text` on the console.
+    /// Types `text` on the console, once the host has said something: it empties its serial port
+    /// when it sets it up, and what comes earlier is lost.
     pub fn send(&mut self, text: &str) -> Result<(), RunError> {
+        self.record.wait(self.deadline, |heard| {
+            let silent = heard.log.is_empty() && heard.console.is_empty();
+            (!silent).then_some(())
+        });
         match &mut self.input {
             Some(input) => input
                 .write_all(text.as_bytes())

@@ -5,6 +5,7 @@ use rustix::termios::{self, InputModes, OptionalActions, OutputModes, Termios};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::{IsTerminal, PipeReader, PipeWriter, Read, Write, stdin};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Ctrl-].
@@ -14,6 +15,7 @@ const QUIT: u8 = 0x1d;
 pub struct Terminal {
     input: PipeReader,
     target: Arc<Target>,
+    host_is_up: SyncSender<()>,
     _raw: Option<RawMode>,
 }
 
@@ -41,13 +43,19 @@ impl Terminal {
         }
         let forward = Arc::clone(&target);
         let keys = raw.is_some();
-        std::thread::spawn(move || forward_input(writer, keys.then_some(forward)));
+        let (host_is_up, up) = sync_channel(1);
+        std::thread::spawn(move || {
+            // The host empties its serial port when it sets it up: what comes earlier is lost.
+            let _ = up.recv();
+            forward_input(writer, keys.then_some(forward));
+        });
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(failed)?;
         let signalled = Arc::clone(&target);
         std::thread::spawn(move || signals.forever().for_each(|_| signalled.end()));
         Ok(Terminal {
             input,
             target,
+            host_is_up,
             _raw: raw,
         })
     }
@@ -57,6 +65,12 @@ impl Terminal {
         self.input
             .try_clone()
             .map_err(|error| RunError::Connection("console", error))
+    }
+
+    /// Whom to tell that the host has said something: its serial ports are set up, and standard
+    /// input goes to the machine.
+    pub fn host_is_up(&self) -> SyncSender<()> {
+        self.host_is_up.clone()
     }
 
     /// From now on the quit key and signals end this machine.
