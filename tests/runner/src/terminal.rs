@@ -7,9 +7,13 @@ use signal_hook::iterator::Signals;
 use std::io::{IsTerminal, PipeReader, PipeWriter, Read, Write, stdin};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Ctrl-].
 const QUIT: u8 = 0x1d;
+
+/// How long input waits for a first word of the host's.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads standard input for one machine after the other.
 pub struct Terminal {
@@ -45,8 +49,9 @@ impl Terminal {
         let keys = raw.is_some();
         let (host_is_up, up) = sync_channel(1);
         std::thread::spawn(move || {
-            // The host empties its serial port when it sets it up: what comes earlier is lost.
-            let _ = up.recv();
+            // The host empties its serial port when it sets it up: what comes earlier is lost. An
+            // image that never says anything gets its input all the same.
+            let _ = up.recv_timeout(PATIENCE);
             forward_input(writer, keys.then_some(forward));
         });
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(failed)?;
