@@ -174,7 +174,7 @@ check: $(GUESTS)
 	$(Q)cargo fmt --all --check
 	$(Q)cargo clippy $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --all-targets -- -D warnings
 	$(Q)cargo clippy $(CARGO_QUIET) --release --features audit $(TEST_APPS:%=-p %) -- -D warnings
-	$(Q)RUSTDOCFLAGS='-D warnings' cargo doc $(CARGO_QUIET) --workspace --no-deps
+	$(Q)RUSTDOCFLAGS='-D warnings' cargo doc $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --no-deps
 	$(Q)cargo metadata --format-version 1 --locked | python3 tests/doors/licences.py $(TEST_APPS)
 	$(Q)python3 tests/doors/tour.py check
 
