@@ -255,11 +255,13 @@ impl Builder {
         let mut take = |count| frames.take(count, 1).map_err(out_of("shadow page tables"));
         let run = take(tables as u64)?;
         let stack = take(storage::frames_for::<Option<Frame<Table>>>(tables))?;
+        let written = take(storage::frames_for::<u8>(tables))?;
         let slots = take(storage::frames_for::<Slot>(tables))?;
         let stack = storage::array(stack.into_state(), tables, || None);
+        let written = storage::array(written.into_state(), tables, || 0);
         let slots = storage::array(slots.into_state(), tables, Slot::default);
         Ok(Shadow::new(
-            FixedPool::new(run.into_state(), stack),
+            FixedPool::new(run.into_state(), stack, written),
             slots,
             self.roots,
         ))

@@ -8,7 +8,11 @@ use libtest_mimic::{Arguments, Failed, Trial};
 const MODES: [&str; 2] = ["shared", "isolated"];
 /// Counted instructions that these round trips may take, in shared mode.
 const LIMITS: &[(&str, u32)] = &[
+    // A nanosecond an instruction: 50 ms.
+    ("power_on_to_guest", 50_000_000),
     ("flush_async", 250),
+    ("demand_fault_cold", 1500),
+    ("demand_fault_after_flush", 1500),
     ("demand_fault_read", 1500),
     ("demand_fault_dirty", 1500),
 ];
