@@ -15,6 +15,8 @@ pub const MODULES: usize = 8;
 pub const COMMAND_LINE: usize = 4096;
 /// Below this lie the firmware's data and the boot loaders' favourite places; never handed out.
 const LOW_MEMORY: Hpa = Hpa::new(1 << 20);
+/// RAM from here on is out of the direct map's reach.
+const UNREACHABLE: Hpa = Hpa::new(hv_hw::direct_map::SIZE);
 
 /// A file that the boot loader put into memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,7 +132,8 @@ impl RawMachine {
         self.modules.push(module).map_err(|_| error)
     }
 
-    /// Everything that is free: the usable memory above 1 MiB, without the image and the modules.
+    /// Everything that is free: the usable memory above 1 MiB that the direct map reaches, without the
+    /// image and the modules.
     ///
     /// What else the loader left has been copied by now.
     ///
@@ -143,13 +146,16 @@ impl RawMachine {
         }
         for module in &self.modules {
             let Range { start, end } = module.range();
-            let inside = |ram: &Range<Hpa>| ram.start <= start && start <= end && end <= ram.end;
+            let inside = |ram: &Range<Hpa>| {
+                ram.start <= start && start <= end && end <= ram.end.min(UNREACHABLE)
+            };
             if !self.ram.iter().any(inside) {
                 return Err(BootError::ModuleOutsideRam(*module));
             }
             frames.reserve(start..end)?;
         }
         frames.reserve(Hpa::new(0)..LOW_MEMORY)?;
+        frames.reserve(UNREACHABLE..Hpa::new(u64::MAX))?;
         frames.reserve(image)?;
         Ok(frames)
     }
@@ -207,6 +213,20 @@ mod tests {
             .unwrap();
         assert_eq!(frames.statistics().free, 0xe00 - 2);
         assert_eq!(frames.take(1, 1).unwrap().start(), Hpa::new(0x20_2000));
+    }
+
+    #[test]
+    fn memory_beyond_the_direct_map_is_not_free() {
+        let mut raw = machine();
+        raw.add_ram(Hpa::new(UNREACHABLE.raw() - 0x1000)..Hpa::new(UNREACHABLE.raw() + 0x1000))
+            .unwrap();
+        let module = Module::new(UNREACHABLE, 0x800);
+        let nothing = Hpa::new(0)..Hpa::new(0);
+        let frames = raw.frame_allocator(nothing.clone()).unwrap();
+        assert_eq!(frames.statistics().free, 0xf00 + 1);
+        raw.add_module(module).unwrap();
+        let error = raw.frame_allocator(nothing).unwrap_err();
+        assert_eq!(error, BootError::ModuleOutsideRam(module));
     }
 
     #[test]

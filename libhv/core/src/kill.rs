@@ -27,7 +27,7 @@ pub enum Kill {
     AlreadyInitialised,
     /// No such call.
     BadHypercall(u32),
-    /// `syscall_vec` is neither 0x80 nor 0.
+    /// `syscall_vec` is not 0x80.
     BadSyscallVector(u32),
     /// `kernel_address` lies in the reserved window or is not what a kernel can have.
     BadKernelAddress(Gva),

@@ -318,9 +318,15 @@ impl PageTables {
             0
         };
         // SAFETY: as above.
-        unsafe {
-            if slot.read() & PRESENT == 0 {
-                slot.write(physical.raw() | rights.bits() | large | global | PRESENT);
+        let was = unsafe { slot.read() };
+        if was & PRESENT == 0 {
+            // SAFETY: as above.
+            unsafe { slot.write(physical.raw() | rights.bits() | large | global | PRESENT) };
+        } else if was & LARGE < large {
+            // An overlapping range of the memory map has begun this one in small pages.
+            for offset in (0..LARGE_PAGE).step_by(SMALL_PAGE as usize) {
+                let physical = physical.wrapping_add(offset);
+                self.map(frames, linear + offset, physical, rights, SMALL_PAGE)?;
             }
         }
         Ok(())
