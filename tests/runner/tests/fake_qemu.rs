@@ -300,8 +300,9 @@ fn a_signal_ends_the_machine_with_the_runner() {
         &mut process,
     )
     .unwrap();
-    Command::new("kill")
-        .arg(child.id().to_string())
+    // The shell's own `kill`: the program of that name is not everywhere.
+    Command::new("sh")
+        .args(["-c", &format!("kill {}", child.id())])
         .status()
         .unwrap();
     let output = child.wait_with_output().unwrap();
