@@ -60,7 +60,17 @@ impl Gdb {
         let _ = self.try_ask("c");
     }
 
-    /// Executes one instruction. Interrupts, NMIs among them, wait until the machine runs again.
+    /// Lets interrupts, NMIs among them, come while the machine steps; otherwise they wait until it runs.
+    pub fn interrupt_steps(&mut self) {
+        assert_eq!(self.ask("Qqemu.sstep=1"), "OK");
+    }
+
+    /// Memory at a linear address.
+    pub fn memory(&mut self, address: u64, count: usize) -> Vec<u8> {
+        bytes(&self.ask(&format!("m{address:x},{count:x}")))
+    }
+
+    /// Executes one instruction, or enters the handler of an interrupt.
     pub fn step(&mut self) {
         self.ask("s");
     }
