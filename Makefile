@@ -87,7 +87,8 @@ FORCE:
 
 # cargo knows whether anything changed. The log strings and debug information stay beside the image.
 define build_image
-	@test -f apps/$*/Cargo.toml || { $(call say,there is no application $*; see apps/); exit 1; }
+	@test -f apps/$*/Cargo.toml || test -f tests/hosts/$*/Cargo.toml || \
+		{ $(call say,there is no application $*; see apps/); exit 1; }
 	@$(call say,building $*)
 	$(Q)cargo build $(CARGO_QUIET) --release -p $* $1
 	@mkdir -p $(@D)
@@ -162,7 +163,8 @@ gdb: need-qemu need-gdb $(RUNNER) $(IMAGES)/$(APP).elf
 
 # ---- checking --------------------------------------------------------------------------------
 
-TEST_APPS := demo linux
+# Crates that are images: they take the place of what the standard library gives other crates.
+TEST_APPS := demo linux $(notdir $(patsubst %/Cargo.toml,%,$(wildcard tests/hosts/*/Cargo.toml)))
 .PHONY: test
 test: need-qemu need-iso $(MICRO_GUESTS) $(TEST_APPS:%=$(TESTED)/%.elf) $(TESTED)/demo.iso
 	$(Q)HV_IMAGES=$(CURDIR)/$(TESTED) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests QEMU=$(call quote,$(QEMU)) \

@@ -36,6 +36,7 @@
 .set IDLE_VECTOR, {idle_vector}
 .set NMI_COUNT, {nmi_count}
 .set MCE_COUNT, {mce_count}
+.set FRAME_RSP, 24                 /* in the frame that the processor pushes */
 .set CR0_TS, 1 << 3
 .set EFLAGS_IF, 1 << 9
 .set EFLAGS_VM_BIT, 17
@@ -262,37 +263,69 @@ debug_exception:
     pushq   $1
     jmp     exit_guest
 
-nmi:
-    incq    entry_area+NMI_COUNT(%rip)
-    iretq
-
 double_fault:
     pushq   $8
     jmp     host_trap_on_this_stack
 
+/*
+ * A machine check that left the interrupted code intact (RIPV) is counted, and that code goes on.
+ *
+ * While MCIP is set a second one shuts the processor down. From the wrmsr on it comes here again, on
+ * the same stack, over the frame and the registers of the first: there is nothing left to return to.
+ *
+ * One that arrived inside the NMI stub must not return there. An iretq ends the blocking of NMIs, and
+ * the next NMI would overwrite the frame that the stub still needs: it would return to itself for
+ * ever. So this handler finishes the NMI in its place, and the only iretq is the NMI's own.
+ *
+ * NMIs themselves do not nest, and one that arrives here returns here. #DB has an iretq in ring 0
+ * too, but none arises in these handlers: DR7 stays 0, the gates clear TF, and a step that a guest
+ * delayed into its exit is taken before an NMI that waits for the same instruction.
+ */
 machine_check:
     pushq   %rax
     pushq   %rcx
     pushq   %rdx
+    leaq    machine_check(%rip), %rcx
+    movq    24(%rsp), %rax
+    subq    %rcx, %rax
+    cmpq    $machine_check_end - machine_check, %rax
+    jb      machine_check_fatal
     movl    $MSR_MCG_STATUS, %ecx
     rdmsr
     testl   $MCG_STATUS_RIPV, %eax
-    jz      1f
+    jz      machine_check_fatal
     andl    $~MCG_STATUS_MCIP, %eax
     wrmsr
     incq    entry_area+MCE_COUNT(%rip)
+    leaq    nmi(%rip), %rcx
+    movq    24(%rsp), %rax
+    subq    %rcx, %rax
+    cmpq    $nmi_end - nmi, %rax
     popq    %rdx
+    jb      machine_check_in_nmi
     popq    %rcx
     popq    %rax
     iretq
-1:  addq    $24, %rsp
+machine_check_in_nmi:
+    testq   %rax, %rax
+    jnz     1f
+    incq    entry_area+NMI_COUNT(%rip)
+1:  popq    %rcx
+    popq    %rax
+    movq    FRAME_RSP(%rsp), %rsp
+    iretq
+machine_check_end:
+
+machine_check_fatal:
+    addq    $24, %rsp
     pushq   $0
     pushq   $18
     jmp     host_trap_on_this_stack
 
 /*
  * One stub a vector, 16 bytes apart. The processor pushes an error code for 8, 10 to 14 and 17; the
- * others push a zero in its place.
+ * others push a zero in its place. An NMI is counted, here, where `machine_check` finds it; nothing
+ * else of the host or the guest notices.
  */
 .balign 16
 .global exit_stubs
@@ -303,7 +336,10 @@ exit_stubs:
     .if stub == 1
         jmp     debug_exception
     .elseif stub == 2
-        jmp     nmi
+nmi:
+        incq    entry_area+NMI_COUNT(%rip)
+        iretq
+nmi_end:
     .elseif stub == 8
         jmp     double_fault
     .elseif stub == 18

@@ -1,9 +1,16 @@
-//! Links an application into a bootable image; every application's build script.
+//! Links an application into a bootable image; the build script of every application and test host.
+
+use std::path::Path;
+
+const SCRIPT: &str = "linker/host.ld";
 
 fn main() {
-    let house = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-    let script = format!("{house}/linker/host.ld");
-    println!("cargo:rerun-if-changed={script}");
+    let house = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .find(|directory| directory.join(SCRIPT).exists())
+        .expect("an image is built inside the repository, which has the link script");
+    let script = house.join(SCRIPT);
+    println!("cargo:rerun-if-changed={}", script.display());
     let arguments = [
         "-nostartfiles",
         "-nostdlib",
@@ -19,7 +26,7 @@ fn main() {
     for argument in arguments {
         println!("cargo:rustc-link-arg-bins={argument}");
     }
-    println!("cargo:rustc-link-arg-bins=-Wl,-T{script}");
+    println!("cargo:rustc-link-arg-bins=-Wl,-T{}", script.display());
     // Where the Makefile puts the guest kernels that applications embed.
-    println!("cargo:rustc-env=GUESTS={house}/build/guests");
+    println!("cargo:rustc-env=GUESTS={}/build/guests", house.display());
 }

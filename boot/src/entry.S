@@ -14,6 +14,8 @@
 .set COM1, 0x3f8
 .set COM_LINE_STATUS, 5
 .set COM_TRANSMITTER_EMPTY, 0x40
+/* Reads of the line status, about a microsecond each, before a byte is given up: the port may be absent. */
+.set COM_POLLS, 100000
 .set DEBUG_EXIT, 0xf4
 /* Status 5, the host could not start, as the value that the exit device takes. */
 .set NOT_STARTED, 0x15
@@ -124,9 +126,10 @@ refuse:
     jz      2f
     movb    %al, %ah
     movw    $(COM1 + COM_LINE_STATUS), %dx
+    movl    $COM_POLLS, %ecx
 1:  inb     %dx, %al
     testb   $COM_TRANSMITTER_EMPTY, %al
-    jz      1b
+    loopz   1b
     movb    %ah, %al
     movw    $COM1, %dx
     outb    %al, %dx

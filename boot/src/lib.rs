@@ -35,7 +35,8 @@ mod image {
 }
 
 /// Reads what the boot loader left, accounts for all memory, and moves onto page tables of our own.
-/// `magic`: Multiboot2's, or anything else for PVH.
+/// `magic`: Multiboot2's, or anything else for PVH. An exception on the way, as on all later ones, ends
+/// the host with a line that says where.
 ///
 /// # Errors
 /// When the loader left something that we cannot work with.
@@ -44,6 +45,8 @@ mod image {
 /// This is the image's first code. `information` is the physical address that the loader passed, and
 /// the tables in use map the first 4 GiB at the direct map and the image where it is linked.
 pub unsafe fn start(magic: u32, information: u32) -> Result<Machine, BootError> {
+    // SAFETY: the caller's promise; interrupts are off since `entry.S`.
+    unsafe { hv_hw::exceptions::load() };
     Uart::com1().initialise(Interrupts::OnReceive);
     hv_hw::log::initialise();
     hv_hw::log::start();

@@ -159,6 +159,12 @@ impl Guest {
             statistics.shadow.capacity,
             statistics.shadow.roots,
         );
+        hv_hw::log_debug!(
+            "{=u64} host interrupts, {=u64} NMIs, {=u64} machine checks survived",
+            statistics.host_interrupts,
+            statistics.nmis,
+            statistics.machine_checks,
+        );
         #[cfg(feature = "audit")]
         self.auditor.at_the_end(&self.lguest);
         self.ended = Some(end);
@@ -304,6 +310,8 @@ impl Guest {
             guest: self.lguest.counters(),
             shadow: self.lguest.mmu().statistics(),
             host_interrupts: self.host_interrupts,
+            nmis: self.switch.nmi_count(),
+            machine_checks: self.switch.machine_check_count(),
         }
     }
 }
@@ -317,6 +325,10 @@ pub struct Statistics<'a> {
     pub shadow: shadow::Statistics,
     /// Interrupts of the host's own.
     pub host_interrupts: u64,
+    /// Non-maskable interrupts, in the guest or the host.
+    pub nmis: u64,
+    /// Machine checks that left what they interrupted intact, in the guest or the host.
+    pub machine_checks: u64,
 }
 
 fn exit_of(end: End) -> Exit {

@@ -19,6 +19,7 @@ pub use guest::{Guest, Statistics};
 pub use kick::Kicker;
 
 pub use hv_boot::Machine;
+pub use hv_hw::switch::Isolation;
 
 /// What an application needs.
 pub mod prelude {

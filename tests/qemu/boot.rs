@@ -6,6 +6,7 @@ use elf::endian::LittleEndian;
 use hv_runner::Machine;
 use hv_tests::built::{self, hosting, machine};
 use hv_tests::guest_image::GuestImage;
+use hv_tests::symbols::symbol;
 use hv_tests::translations::{Page, pages};
 use std::ops::Range;
 
@@ -59,24 +60,6 @@ fn image_frames(application: &str) -> Range<u64> {
         end = end.max(segment.p_paddr + segment.p_memsz);
     }
     start & !0xfff..end
-}
-
-fn symbol(application: &str, name: &str) -> u64 {
-    let image = std::fs::read(built::image(application).with_extension("debug"))
-        .expect("the image is readable");
-    let file = ElfBytes::<LittleEndian>::minimal_parse(&image).expect("the image is an ELF file");
-    let (symbols, names) = file
-        .symbol_table()
-        .expect("symbols are readable")
-        .expect("there are symbols");
-    let found = symbols.iter().find(|symbol| {
-        names
-            .get(symbol.st_name as usize)
-            .is_ok_and(|found| found == name)
-    });
-    found
-        .unwrap_or_else(|| panic!("the image has no symbol {name}"))
-        .st_value
 }
 
 fn host_maps_are_safe(application: &str, machine: &Machine, state: &str) {

@@ -5,6 +5,8 @@
 
 pub mod built;
 pub mod expectation;
+pub mod gdb;
 pub mod golden;
 pub mod guest_image;
+pub mod symbols;
 pub mod translations;

@@ -7,8 +7,8 @@ use hv_abi::lguest::GDT_ENTRIES;
 pub const HOST_CS: u16 = (GDT_ENTRIES as u16) << 3;
 /// Selector of the host's task state segment, two entries long.
 pub const HOST_TSS: u16 = (GDT_ENTRIES as u16 + 1) << 3;
-/// Entries of the live table.
-pub const LIVE_GDT_ENTRIES: usize = GDT_ENTRIES + 3;
+/// Entries of the host.
+pub const HOST_ENTRIES: usize = 3;
 
 /// 64-bit code, DPL 0, present, accessed.
 const CODE64: u64 = 0x0020_9b00_0000_0000;
@@ -18,23 +18,19 @@ const TSS_AVAILABLE: u64 = 0x89 << 40;
 /// The descriptor table in use: the guest's entries, which the guest's own selectors name, and the
 /// host's behind them, with DPL 0.
 #[repr(C, align(8))]
-pub struct LiveGdt(pub [u64; LIVE_GDT_ENTRIES]);
+pub struct LiveGdt {
+    /// The guest's.
+    pub guest: [u64; GDT_ENTRIES],
+    /// The code segment, and the two entries of the task state segment.
+    pub host: [u64; HOST_ENTRIES],
+}
 
-impl LiveGdt {
-    /// Fills in the host's entries.
-    pub fn set_host_entries(&mut self, tss: u64) {
-        let mut low = TSS_AVAILABLE | (size_of::<TaskState>() as u64 - 1);
-        low.set_bits(16..40, tss.get_bits(0..24));
-        low.set_bits(56..64, tss.get_bits(24..32));
-        self.0[GDT_ENTRIES] = CODE64;
-        self.0[GDT_ENTRIES + 1] = low;
-        self.0[GDT_ENTRIES + 2] = tss >> 32;
-    }
-
-    /// Replaces the guest's entries.
-    pub fn set_guest_entries(&mut self, entries: &[u64; GDT_ENTRIES]) {
-        self.0[..GDT_ENTRIES].copy_from_slice(entries);
-    }
+/// The host's entries, for a task state segment at `tss`.
+pub fn host_entries(tss: u64) -> [u64; HOST_ENTRIES] {
+    let mut low = TSS_AVAILABLE | (size_of::<TaskState>() as u64 - 1);
+    low.set_bits(16..40, tss.get_bits(0..24));
+    low.set_bits(56..64, tss.get_bits(24..32));
+    [CODE64, low, tss >> 32]
 }
 
 /// One interrupt gate of the 64-bit table.
@@ -62,9 +58,10 @@ impl Gate {
         }
     }
 
-    /// Changes who may use the gate with an `int` instruction.
-    pub fn set_privilege(&mut self, privilege: u8) {
+    /// The gate with another outermost ring.
+    pub fn with_privilege(mut self, privilege: u8) -> Self {
         self.low.set_bits(45..47, privilege as u64);
+        self
     }
 }
 
@@ -106,7 +103,7 @@ mod tests {
         let mut gate = Gate::new(0xffff_8200_1234_5678, 3, 0);
         assert_eq!(gate.high, 0xffff_8200);
         assert_eq!(gate.low, 0x1234_8e03_0100_5678);
-        gate.set_privilege(3);
+        gate = gate.with_privilege(3);
         assert_eq!(gate.low, 0x1234_ee03_0100_5678);
     }
 }

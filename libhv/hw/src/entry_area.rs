@@ -5,6 +5,7 @@
 
 use crate::descriptors::{Gate, LiveGdt, TaskState};
 use core::cell::UnsafeCell;
+use core::sync::atomic::AtomicU64;
 use hv_core::registers::Registers;
 
 /// Bytes of a stack that exceptions with a stack of their own run on.
@@ -36,10 +37,10 @@ pub struct EntryArea {
     pub exit_cr3: u64,
     /// Vector of the interrupt that ended `idle`.
     pub idle_vector: u64,
-    /// NMIs taken.
-    pub nmi_count: u64,
-    /// Machine checks survived.
-    pub mce_count: u64,
+    /// NMIs taken. Their stub counts at any moment, whatever else runs.
+    pub nmi_count: AtomicU64,
+    /// Machine checks survived; as above.
+    pub mce_count: AtomicU64,
     /// Not 0: the guest runs with CR0.TS set.
     pub task_switched: u8,
     /// Not 0: the next entry loads DS, ES, FS and GS from the registers.
@@ -96,12 +97,15 @@ impl ExceptionStack {
     }
 }
 
-/// A static that the processor, the switcher and one owner in Rust share.
+/// A static that the processor, the switcher and one owner in Rust share. There is never a reference
+/// to all of it: the processor reads the descriptor tables, and NMI and #MC count, at any moment.
 #[repr(transparent)]
 pub struct Shared<T>(UnsafeCell<T>);
 
-// SAFETY: Rust code reaches the contents only through the one `Switch` (see `Switch::take`), and the
-// host runs on one processor; the switcher touches them only while `Switch::enter` runs.
+// SAFETY: the host runs on one processor. Rust code makes references only to single fields: those of
+// the guest's state through the one `Switch`, which lends them no longer than it is borrowed itself,
+// so never while the switcher runs; counters as atomics. What the processor reads on its own, the
+// descriptor tables, is written by whole words (`exceptions::load`, `Switch`).
 unsafe impl<T> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
@@ -112,7 +116,7 @@ impl<T> Shared<T> {
 }
 
 /// The one entry area. switcher.S knows it by this name.
-// SAFETY: all-zero bytes are a valid `EntryArea`: it has integers and arrays of them only.
+// SAFETY: all-zero bytes are a valid `EntryArea`: it has integers, atomic or not, and arrays of them only.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".entry.area")]
 pub static entry_area: Shared<EntryArea> = Shared(UnsafeCell::new(unsafe { core::mem::zeroed() }));

@@ -11,6 +11,7 @@ pub mod debug_exit;
 pub mod descriptors;
 pub mod direct_map;
 pub mod entry_area;
+pub mod exceptions;
 pub mod guest_ram;
 pub mod guest_space;
 pub mod host_paging;

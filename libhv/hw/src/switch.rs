@@ -1,11 +1,11 @@
 //! The contract with switcher.S: one owner, one way in, one way out.
 
-use crate::descriptors::{Gate, HOST_CS, HOST_TSS, TablePointer, TaskState};
-use crate::entry_area::{EntryArea, ExceptionStack, entry_area};
+use crate::descriptors::Gate;
+use crate::entry_area::{EntryArea, entry_area};
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, Ordering};
-use hv_abi::lguest::{GDT_ENTRIES, TRAP_HYPERCALL};
+use hv_abi::lguest::GDT_ENTRIES;
 use hv_core::address::Hpa;
 use hv_core::registers::Registers;
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr2, Cr3, Cr4, Cr4Flags};
@@ -42,13 +42,6 @@ global_asm!(
     options(att_syntax)
 );
 
-unsafe extern "C" {
-    /// The first of 256 stubs, 16 bytes apart.
-    static exit_stubs: u8;
-}
-
-/// Distance between two stubs of switcher.S.
-const STUB_SIZE: u64 = 16;
 /// SYSENTER's code selector; 0 makes the instruction a #GP (Intel SDM volume 2, SYSENTER).
 const IA32_SYSENTER_CS: u32 = 0x174;
 
@@ -92,15 +85,20 @@ pub enum TaskSwitched {
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// The processor's world switch. There is one, and it owns the entry area.
+/// The processor's world switch. There is one, and it owns the guest's state in the entry area.
+///
+/// That area is not its alone: the processor reads the descriptor tables, and NMI and #MC count, at
+/// any moment. So references are made to one field at a time, and end before the switcher runs again
+/// because they borrow the `Switch`.
 pub struct Switch {
     isolation: Isolation,
     guest_root: Hpa,
 }
 
 impl Switch {
-    /// Loads the host's descriptor tables and control registers. `guest_root` is the PML4 that the
-    /// guest runs on; in shared mode it maps all of the host and stays loaded from the first entry.
+    /// Sets the control registers for a guest. The descriptor tables are loaded already
+    /// ([`exceptions::load`](crate::exceptions::load)). `guest_root` is the PML4 that the guest runs
+    /// on; in shared mode it maps all of the host and stays loaded from the first entry.
     ///
     /// # Panics
     /// On a second call: two owners would share one entry area.
@@ -113,88 +111,26 @@ impl Switch {
             isolation,
             guest_root,
         };
-        switch.load_tables();
         switch.set_control_registers();
-        let area = switch.area();
         // The first entry loads the data segments from the guest's initial registers.
-        area.reload_segments = 1;
+        switch.reload_segments(1);
         match isolation {
             Isolation::Shared => switch.flush(),
             Isolation::Isolated => {
-                area.entry_cr3 = guest_root.raw();
-                area.exit_cr3 = host_root.raw();
+                let area = entry_area.get();
+                // SAFETY: only the switcher reads these words, and it does not run.
+                unsafe {
+                    (*area).entry_cr3 = guest_root.raw();
+                    (*area).exit_cr3 = host_root.raw();
+                }
             }
         }
         switch
     }
 
-    fn area(&mut self) -> &'static mut EntryArea {
-        // SAFETY: `self` is the only `Switch` (see `take`), every caller lets go of the reference
-        // before the next call, and the switcher writes only while `enter` or `idle` run. NMI and
-        // #MC stubs write only their counters, which no other code writes.
-        unsafe { &mut *entry_area.get() }
-    }
-
-    fn load_tables(&mut self) {
-        let area = self.area();
-        area.tss.rsp[0] = (&raw const area.registers).addr() as u64 + size_of::<Registers>() as u64;
-        for stack in ExceptionStack::ALL {
-            area.tss.ist[stack as usize - 1] = stack.top();
-        }
-        area.tss.io_bitmap = size_of::<TaskState>() as u16;
-        let stubs = (&raw const exit_stubs).addr() as u64;
-        for (vector, gate) in area.idt.iter_mut().enumerate() {
-            let ist = match vector {
-                1 => ExceptionStack::Debug as u8,
-                2 => ExceptionStack::Nmi as u8,
-                8 => ExceptionStack::DoubleFault as u8,
-                18 => ExceptionStack::MachineCheck as u8,
-                _ => 0,
-            };
-            let privilege = if vector == TRAP_HYPERCALL as usize {
-                1
-            } else {
-                0
-            };
-            *gate = Gate::new(stubs + vector as u64 * STUB_SIZE, ist, privilege);
-        }
-        area.gdt
-            .set_host_entries((&raw const area.tss).addr() as u64);
-        let gdt = TablePointer {
-            limit: size_of_val(&area.gdt) as u16 - 1,
-            base: (&raw const area.gdt).addr() as u64,
-        };
-        let idt = TablePointer {
-            limit: size_of_val(&area.idt) as u16 - 1,
-            base: (&raw const area.idt).addr() as u64,
-        };
-        // SAFETY: both tables are complete and static. HOST_CS is 64-bit code of DPL 0 in the new
-        // table, so the far return lands in the same code; null data segments are what 64-bit code
-        // needs, and the TSS descriptor is an available one of the right size.
-        unsafe {
-            asm!(
-                "lgdt [{gdt}]",
-                "lidt [{idt}]",
-                "push {cs}",
-                "lea {scratch}, [rip + 2f]",
-                "push {scratch}",
-                "retfq",
-                "2:",
-                "xor {scratch:e}, {scratch:e}",
-                "mov ds, {scratch:x}",
-                "mov es, {scratch:x}",
-                "mov fs, {scratch:x}",
-                "mov gs, {scratch:x}",
-                "mov ss, {scratch:x}",
-                "lldt {scratch:x}",
-                "ltr {tss:x}",
-                gdt = in(reg) &raw const gdt,
-                idt = in(reg) &raw const idt,
-                cs = in(reg) HOST_CS as u64,
-                tss = in(reg) HOST_TSS,
-                scratch = out(reg) _,
-            );
-        }
+    fn reload_segments(&mut self, reload: u8) {
+        // SAFETY: the switcher alone uses this byte beside us, and it does not run.
+        unsafe { (*entry_area.get()).reload_segments = reload }
     }
 
     fn set_control_registers(&self) {
@@ -228,7 +164,9 @@ impl Switch {
 
     /// The guest's registers, valid between exits.
     pub fn registers(&mut self) -> &mut Registers {
-        &mut self.area().registers
+        // SAFETY: `self` is the only `Switch` (see `take`) and stays borrowed as long as the result,
+        // so the switcher does not run; the processor writes here only on an exit from the guest.
+        unsafe { &mut (*entry_area.get()).registers }
     }
 
     /// Tour 3. Runs the guest until something needs the host. EFLAGS must have been sanitised.
@@ -280,16 +218,17 @@ impl Switch {
     /// one that lost its descriptor is refused there.
     pub fn load_gdt(&mut self, entries: &[u64; GDT_ENTRIES]) {
         self.save_segments();
-        let area = self.area();
-        area.gdt.set_guest_entries(entries);
-        area.reload_segments = 1;
+        // SAFETY: the host's segment registers name no entry of the guest's, but for the data segments
+        // that the next entry loads again; of this table an NMI or #MC reads the host's entries only.
+        unsafe { (*entry_area.get()).gdt.guest = *entries };
+        self.reload_segments(1);
     }
 
     /// Reads the data selectors into the registers. The host never loads them, so they are still
     /// the guest's, unless the registers hold newer ones that have not been loaded yet.
     pub fn save_segments(&mut self) {
-        let area = self.area();
-        if area.reload_segments != 0 {
+        // SAFETY: the switcher alone uses this byte beside us, and it does not run.
+        if unsafe { (*entry_area.get()).reload_segments } != 0 {
             return;
         }
         let (ds, es, fs, gs): (u16, u16, u16, u16);
@@ -301,20 +240,28 @@ impl Switch {
                 options(nomem, nostack, preserves_flags)
             );
         }
-        area.registers.ds = ds as u32;
-        area.registers.es = es as u32;
-        area.registers.fs = fs as u32;
-        area.registers.gs = gs as u32;
+        let registers = self.registers();
+        registers.ds = ds as u32;
+        registers.es = es as u32;
+        registers.fs = fs as u32;
+        registers.gs = gs as u32;
     }
 
     /// Lets `int vector` through from rings up to `privilege`.
     pub fn set_gate_privilege(&mut self, vector: u8, privilege: u8) {
-        self.area().idt[vector as usize].set_privilege(privilege);
+        let area = entry_area.get();
+        // SAFETY: inside the table, which `self` alone writes. The processor reads it at any moment, so
+        // the compiler must not take it for scratch memory; of the two words only the low one changes.
+        unsafe {
+            let gate = (&raw mut (*area).idt).cast::<Gate>().add(vector as usize);
+            gate.write_volatile(gate.read_volatile().with_privilege(privilege));
+        }
     }
 
     /// Sets the CR0.TS of the guest.
     pub fn set_task_switched(&mut self, ts: TaskSwitched) {
-        self.area().task_switched = (ts == TaskSwitched::Set) as u8;
+        // SAFETY: the switcher alone uses this byte beside us, and it does not run.
+        unsafe { (*entry_area.get()).task_switched = (ts == TaskSwitched::Set) as u8 }
     }
 
     /// Forgets every translation of the guest. In isolated mode each entry does so anyway.
@@ -336,9 +283,15 @@ impl Switch {
         }
     }
 
-    /// NMIs taken since start.
-    pub fn nmi_count(&mut self) -> u64 {
-        // SAFETY: aligned and always mapped; volatile because the NMI stub changes it at any time.
-        unsafe { (&raw const (*entry_area.get()).nmi_count).read_volatile() }
+    /// NMIs taken since start, whatever ran.
+    pub fn nmi_count(&self) -> u64 {
+        // SAFETY: a reference to the counter alone; all that writes it does so by whole words.
+        unsafe { &(*entry_area.get()).nmi_count }.load(Ordering::Relaxed)
+    }
+
+    /// Machine checks since start after which the interrupted code went on.
+    pub fn machine_check_count(&self) -> u64 {
+        // SAFETY: as in `nmi_count`.
+        unsafe { &(*entry_area.get()).mce_count }.load(Ordering::Relaxed)
     }
 }
