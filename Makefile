@@ -29,6 +29,7 @@ help:
 	@echo 'make run APP=linux KERNEL=f [INITRD=f] [CMDLINE=s] [MEM=MiB]'
 	@echo '                        that kernel'
 	@echo 'make test [UPDATE=1]    all tests; UPDATE=1 rewrites the golden logs'
+	@echo 'make conformance        the LG matrix: what the tests show about each statement of the ABI'
 	@echo 'make check              format, lints, documents, licences'
 	@echo 'make image [ISO=1]      prints the path of a bootable ELF file, or of a GRUB ISO'
 	@echo 'make gdb                the host under gdb, stopped before its first instruction'
@@ -163,11 +164,26 @@ gdb: need-qemu need-gdb $(RUNNER) $(IMAGES)/$(APP).elf
 # ---- checking --------------------------------------------------------------------------------
 
 TEST_APPS := demo linux
+# What tests that boot images find in their environment.
+IN_QEMU = HV_IMAGES=$(CURDIR)/$(TESTED) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests \
+	QEMU=$(call quote,$(QEMU)) RUST_TEST_THREADS=2
 .PHONY: test
 test: need-qemu need-iso $(MICRO_GUESTS) $(TEST_APPS:%=$(TESTED)/%.elf) $(TESTED)/demo.iso
-	$(Q)HV_IMAGES=$(CURDIR)/$(TESTED) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests QEMU=$(call quote,$(QEMU)) \
-		UPDATE=$(UPDATE) RUST_TEST_THREADS=2 python3 tests/doors/total.py \
+	$(Q)$(IN_QEMU) UPDATE=$(UPDATE) python3 tests/doors/total.py \
 		cargo test $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --no-fail-fast
+
+# One run of each guest is enough to show a statement; make test has the other modes, and the tests
+# without a number. With --quiet, cargo would not print the tests' names.
+CONFORMANCE := build/conformance
+.PHONY: conformance
+conformance: need-qemu $(MICRO_GUESTS) $(TESTED)/linux.elf
+	@rm -rf $(CONFORMANCE) && mkdir -p $(CONFORMANCE)
+	@$(call say,running the tests that have an LG number; their output goes to $(CONFORMANCE))
+	-$(Q)cargo test -p hv-core -p libhv --no-fail-fast lg >$(CONFORMANCE)/core.log
+	-$(Q)$(IN_QEMU) HV_VERDICTS=$(CURDIR)/$(CONFORMANCE)/verdicts.log \
+		cargo test -p hv-tests --no-fail-fast --test micro_guests \
+		-- --skip isolated >$(CONFORMANCE)/qemu.log
+	$(Q)cargo run $(CARGO_QUIET) -p hv-tests --bin conformance -- $(CONFORMANCE)/*.log
 
 .PHONY: check
 check: $(GUESTS)
