@@ -62,7 +62,7 @@ GUEST_CC := gcc -m32 -march=i686 -O2 -g -Wall -Wextra -Werror -ffreestanding -fn
 GUEST_LD := -nostdlib -static -no-pie -Wl,-m,elf_i386,-z,noexecstack,--build-id=none
 
 GUESTS := $(patsubst apps/guests/%/,build/guests/%.elf,$(wildcard apps/guests/*/))
-MICRO_GUESTS := $(patsubst tests/guests/%.c,build/tests/guests/%.elf,$(wildcard tests/guests/*.c)) \
+MICRO_GUESTS := $(patsubst tests/guests/%.c,build/tests/guests/%.elf,$(wildcard tests/guests/*.c tests/guests/hosted/*.c)) \
 	$(patsubst tests/guests/%.S,build/tests/guests/%.elf,$(wildcard tests/guests/*.S))
 MICRO_LIBRARY := $(wildcard tests/guests/lib/*.c tests/guests/lib/*.S)
 
@@ -88,7 +88,7 @@ FORCE:
 
 # cargo knows whether anything changed. The log strings and debug information stay beside the image.
 define build_image
-	@test -f apps/$*/Cargo.toml || { $(call say,there is no application $*; see apps/); exit 1; }
+	@test -f apps/$*/Cargo.toml -o -f tests/hosts/$*/Cargo.toml || { $(call say,there is no application $*; see apps/); exit 1; }
 	@$(call say,building $*)
 	$(Q)cargo build $(CARGO_QUIET) --release -p $* $1
 	@mkdir -p $(@D)
@@ -163,7 +163,8 @@ gdb: need-qemu need-gdb $(RUNNER) $(IMAGES)/$(APP).elf
 
 # ---- checking --------------------------------------------------------------------------------
 
-TEST_APPS := demo linux
+# The last one is in tests/hosts.
+TEST_APPS := demo linux api
 # What tests that boot images find in their environment.
 IN_QEMU = HV_IMAGES=$(CURDIR)/$(TESTED) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests \
 	QEMU=$(call quote,$(QEMU)) RUST_TEST_THREADS=2
@@ -176,12 +177,12 @@ test: need-qemu need-iso $(MICRO_GUESTS) $(TEST_APPS:%=$(TESTED)/%.elf) $(TESTED
 # without a number. With --quiet, cargo would not print the tests' names.
 CONFORMANCE := build/conformance
 .PHONY: conformance
-conformance: need-qemu $(MICRO_GUESTS) $(TESTED)/linux.elf
+conformance: need-qemu $(MICRO_GUESTS) $(TESTED)/linux.elf $(TESTED)/api.elf
 	@rm -rf $(CONFORMANCE) && mkdir -p $(CONFORMANCE)
 	@$(call say,running the tests that have an LG number; their output goes to $(CONFORMANCE))
 	-$(Q)cargo test -p hv-core -p libhv --no-fail-fast lg >$(CONFORMANCE)/core.log
 	-$(Q)$(IN_QEMU) HV_VERDICTS=$(CURDIR)/$(CONFORMANCE)/verdicts.log \
-		cargo test -p hv-tests --no-fail-fast --test micro_guests \
+		cargo test -p hv-tests --no-fail-fast --test micro_guests --test api \
 		-- --skip isolated >$(CONFORMANCE)/qemu.log
 	$(Q)cargo run $(CARGO_QUIET) -p hv-tests --bin conformance -- $(CONFORMANCE)/*.log
 
