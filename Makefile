@@ -88,7 +88,8 @@ FORCE:
 
 # cargo knows whether anything changed. The log strings and debug information stay beside the image.
 define build_image
-	@test -f apps/$*/Cargo.toml -o -f tests/hosts/$*/Cargo.toml || { $(call say,there is no application $*; see apps/); exit 1; }
+	@test -f apps/$*/Cargo.toml || test -f tests/hosts/$*/Cargo.toml || \
+		{ $(call say,there is no application $*; see apps/); exit 1; }
 	@$(call say,building $*)
 	$(Q)cargo build $(CARGO_QUIET) --release -p $* $1
 	@mkdir -p $(@D)
@@ -163,8 +164,8 @@ gdb: need-qemu need-gdb $(RUNNER) $(IMAGES)/$(APP).elf
 
 # ---- checking --------------------------------------------------------------------------------
 
-# The last one is in tests/hosts.
-TEST_APPS := demo linux api
+# Crates that are images: they take the place of what the standard library gives other crates.
+TEST_APPS := demo linux $(notdir $(patsubst %/Cargo.toml,%,$(wildcard tests/hosts/*/Cargo.toml)))
 # What tests that boot images find in their environment.
 IN_QEMU = HV_IMAGES=$(CURDIR)/$(TESTED) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests \
 	QEMU=$(call quote,$(QEMU)) RUST_TEST_THREADS=2
@@ -173,8 +174,8 @@ test: need-qemu need-iso $(MICRO_GUESTS) $(TEST_APPS:%=$(TESTED)/%.elf) $(TESTED
 	$(Q)$(IN_QEMU) UPDATE=$(UPDATE) python3 tests/doors/total.py \
 		cargo test $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --no-fail-fast
 
-# One run of each guest is enough to show a statement; make test has the other modes, and the tests
-# without a number. With --quiet, cargo would not print the tests' names.
+# One run of each guest is enough to show a statement; make test runs them in all ways, and the tests
+# without a number as well. With --quiet, cargo would not print the tests' names.
 CONFORMANCE := build/conformance
 .PHONY: conformance
 conformance: need-qemu $(MICRO_GUESTS) $(TESTED)/linux.elf $(TESTED)/api.elf
@@ -182,8 +183,8 @@ conformance: need-qemu $(MICRO_GUESTS) $(TESTED)/linux.elf $(TESTED)/api.elf
 	@$(call say,running the tests that have an LG number; their output goes to $(CONFORMANCE))
 	-$(Q)cargo test -p hv-core -p libhv --no-fail-fast lg >$(CONFORMANCE)/core.log
 	-$(Q)$(IN_QEMU) HV_VERDICTS=$(CURDIR)/$(CONFORMANCE)/verdicts.log \
-		cargo test -p hv-tests --no-fail-fast --test micro_guests --test api \
-		-- --skip isolated >$(CONFORMANCE)/qemu.log
+		cargo test -p hv-tests --no-fail-fast --test micro_guests --test api --test undisturbed \
+		-- --skip isolated --skip detected >$(CONFORMANCE)/qemu.log
 	$(Q)cargo run $(CARGO_QUIET) -p hv-tests --bin conformance -- $(CONFORMANCE)/*.log
 
 .PHONY: check

@@ -1,14 +1,16 @@
-//! Links an application into a bootable image; the build script of every image.
+//! Links an application into a bootable image; the build script of every application and test host.
+
+use std::path::Path;
+
+const SCRIPT: &str = "linker/host.ld";
 
 fn main() {
-    // The images in `tests/hosts` lie deeper than those in `apps`.
-    let house = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+    let house = Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
-        .find(|directory| directory.join("linker/host.ld").exists())
-        .expect("an image lies somewhere in the house")
-        .display();
-    let script = format!("{house}/linker/host.ld");
-    println!("cargo:rerun-if-changed={script}");
+        .find(|directory| directory.join(SCRIPT).exists())
+        .expect("an image is built inside the repository, which has the link script");
+    let script = house.join(SCRIPT);
+    println!("cargo:rerun-if-changed={}", script.display());
     let arguments = [
         "-nostartfiles",
         "-nostdlib",
@@ -24,7 +26,7 @@ fn main() {
     for argument in arguments {
         println!("cargo:rustc-link-arg-bins={argument}");
     }
-    println!("cargo:rustc-link-arg-bins=-Wl,-T{script}");
+    println!("cargo:rustc-link-arg-bins=-Wl,-T{}", script.display());
     // Where the Makefile puts the guest kernels that applications embed.
-    println!("cargo:rustc-env=GUESTS={house}/build/guests");
+    println!("cargo:rustc-env=GUESTS={}/build/guests", house.display());
 }

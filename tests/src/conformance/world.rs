@@ -27,6 +27,16 @@ impl Generation {
         Generation::G5,
     ];
 
+    /// The generation of Linux 2.6.`patch`.
+    fn of_linux_2_6(patch: u32) -> Self {
+        match patch {
+            ..=23 => Generation::G1,
+            ..=29 => Generation::G2,
+            ..=33 => Generation::G3,
+            _ => Generation::G4,
+        }
+    }
+
     /// Reads `G1` to `G5`, in either case.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL
@@ -60,8 +70,8 @@ impl World {
     }
 
     /// The worlds in which a test ran, from its name. The words of a name are what stands between
-    /// `:`, `_`, `.` and `-`: `g1` to `g5` and `pae` say what the guest was built for,
-    /// `every_generation` and `both_pagings` that the test goes through all. Without such a word it
+    /// `:`, `_`, `.` and `-`: `g1` to `g5`, a version of Linux 2.6 such as `2.6.24`, and `pae` say what the
+    /// guest was built for, `every_generation` and `both_pagings` that the test goes through all. Without such a word it
     /// is the default guest: G5, two-level.
     pub fn of_test(name: &str) -> Vec<World> {
         let words: Vec<&str> = name.split([':', '_', '.', '-']).collect();
@@ -70,6 +80,11 @@ impl World {
             .iter()
             .filter_map(|word| Generation::parse(word))
             .collect();
+        let numbers: Vec<Option<u32>> = words.iter().map(|word| word.parse().ok()).collect();
+        generations.extend(numbers.windows(3).filter_map(|version| match *version {
+            [Some(2), Some(6), Some(patch)] => Some(Generation::of_linux_2_6(patch)),
+            _ => None,
+        }));
         if pair("every", "generation") {
             generations.extend(Generation::ALL);
         }
@@ -135,6 +150,8 @@ mod tests {
         assert_eq!(of("frames::shared"), ["G5"]);
         assert_eq!(of("frames.g3::shared"), ["G3"]);
         assert_eq!(of("frames.g4.pae::shared"), ["G4-pae"]);
+        assert_eq!(of("ring.2.6.24::told"), ["G2"]);
+        assert_eq!(of("ring.2.6.34::told"), ["G4"]);
         assert_eq!(of("paging_pae::isolated"), ["G5-pae"]);
         assert_eq!(of("tests::lg058_g1_g2_an_index"), ["G1", "G2"]);
         assert_eq!(of("lg030_every_generation_has_gaps").len(), 5);
