@@ -283,9 +283,12 @@ static void end(const char *how)
 	}
 }
 
+extern char _start[];
+
 void guest_main(void)
 {
 	step(BEFORE_INIT);
+	out32(WRITE_PORT, (u32)_start);
 	guest_init();
 	for (u32 vector = FIRST_IRQ_VECTOR; vector < FIRST_IRQ_VECTOR + IRQS; vector++)
 		trap_hooks[vector] = arrive;

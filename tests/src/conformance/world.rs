@@ -31,8 +31,8 @@ impl Generation {
     fn of_linux_2_6(patch: u32) -> Self {
         match patch {
             ..=23 => Generation::G1,
-            ..=29 => Generation::G2,
-            ..=33 => Generation::G3,
+            24..=29 => Generation::G2,
+            30..=33 => Generation::G3,
             _ => Generation::G4,
         }
     }

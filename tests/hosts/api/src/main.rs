@@ -48,9 +48,11 @@ fn main(machine: Machine) -> Stop {
 }
 
 fn talk(mut talk: Conversation) -> Result<Stop, Stop> {
-    before_the_first_run(&mut talk);
+    let entry = before_the_first_run(&mut talk);
     talk.expect(step::BEFORE_INIT)?;
     raise_before_init(&mut talk);
+    let start = talk.port_write()?.value;
+    talk.check("LG-001", "EIP was the image's entry point", entry, start);
     talk.expect(step::PORTS)?;
     ports(&mut talk)?;
     talk.expect(step::REGISTERS)?;
@@ -62,17 +64,25 @@ fn talk(mut talk: Conversation) -> Result<Stop, Stop> {
     ends::end(talk)
 }
 
-fn before_the_first_run(talk: &mut Conversation) {
+/// Returns EIP.
+fn before_the_first_run(talk: &mut Conversation) -> u32 {
     let registers = talk.guest.registers().clone();
     talk.check("LG-180", "CS before the first run", registers.cs, 0x61);
     talk.check("LG-180", "SS before the first run", registers.ss, 0x69);
     talk.check("LG-180", "ESP before the first run", registers.esp, 0);
+    talk.check(
+        "LG-180",
+        "EFLAGS before the first run",
+        registers.eflags,
+        0x202,
+    );
     for irq in [32, 33, u32::MAX] {
         let refused = talk.guest.raise(irq);
         talk.check("LG-151", "no such irq", refused, Err(BadIrq(irq)));
     }
     let refused = talk.guest.inject_trap(14);
     talk.check("LG-181", "no handler yet", refused, Err(NoHandler(14)));
+    registers.eip
 }
 
 fn raise_before_init(talk: &mut Conversation) {
