@@ -29,6 +29,7 @@ help:
 	@echo 'make run APP=linux KERNEL=f [INITRD=f] [CMDLINE=s] [MEM=MiB]'
 	@echo '                        that kernel'
 	@echo 'make test [UPDATE=1]    all tests; UPDATE=1 rewrites the golden logs'
+	@echo 'make conformance        the LG matrix: what the tests show about each statement of the ABI'
 	@echo 'make check              format, lints, documents, licences'
 	@echo 'make image [ISO=1]      prints the path of a bootable ELF file, or of a GRUB ISO'
 	@echo 'make gdb                the host under gdb, stopped before its first instruction'
@@ -61,7 +62,7 @@ GUEST_CC := gcc -m32 -march=i686 -O2 -g -Wall -Wextra -Werror -ffreestanding -fn
 GUEST_LD := -nostdlib -static -no-pie -Wl,-m,elf_i386,-z,noexecstack,--build-id=none
 
 GUESTS := $(patsubst apps/guests/%/,build/guests/%.elf,$(wildcard apps/guests/*/))
-MICRO_GUESTS := $(patsubst tests/guests/%.c,build/tests/guests/%.elf,$(wildcard tests/guests/*.c)) \
+MICRO_GUESTS := $(patsubst tests/guests/%.c,build/tests/guests/%.elf,$(wildcard tests/guests/*.c tests/guests/hosted/*.c)) \
 	$(patsubst tests/guests/%.S,build/tests/guests/%.elf,$(wildcard tests/guests/*.S))
 MICRO_LIBRARY := $(wildcard tests/guests/lib/*.c tests/guests/lib/*.S)
 
@@ -165,11 +166,26 @@ gdb: need-qemu need-gdb $(RUNNER) $(IMAGES)/$(APP).elf
 
 # Crates that are images: they take the place of what the standard library gives other crates.
 TEST_APPS := demo linux $(notdir $(patsubst %/Cargo.toml,%,$(wildcard tests/hosts/*/Cargo.toml)))
+# What tests that boot images find in their environment.
+IN_QEMU = HV_IMAGES=$(CURDIR)/$(TESTED) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests \
+	QEMU=$(call quote,$(QEMU)) RUST_TEST_THREADS=2
 .PHONY: test
 test: need-qemu need-iso $(MICRO_GUESTS) $(TEST_APPS:%=$(TESTED)/%.elf) $(TESTED)/demo.iso
-	$(Q)HV_IMAGES=$(CURDIR)/$(TESTED) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests QEMU=$(call quote,$(QEMU)) \
-		UPDATE=$(UPDATE) RUST_TEST_THREADS=2 python3 tests/doors/total.py \
+	$(Q)$(IN_QEMU) UPDATE=$(UPDATE) python3 tests/doors/total.py \
 		cargo test $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --no-fail-fast
+
+# One run of each guest is enough to show a statement; make test runs them in all ways, and the tests
+# without a number as well. With --quiet, cargo would not print the tests' names.
+CONFORMANCE := build/conformance
+.PHONY: conformance
+conformance: need-qemu $(MICRO_GUESTS) $(TESTED)/linux.elf $(TESTED)/api.elf
+	@rm -rf $(CONFORMANCE) && mkdir -p $(CONFORMANCE)
+	@$(call say,running the tests that have an LG number; their output goes to $(CONFORMANCE))
+	-$(Q)cargo test -p hv-core -p libhv --no-fail-fast lg >$(CONFORMANCE)/core.log
+	-$(Q)$(IN_QEMU) HV_VERDICTS=$(CURDIR)/$(CONFORMANCE)/verdicts.log \
+		cargo test -p hv-tests --no-fail-fast --test micro_guests --test api --test undisturbed \
+		-- --skip isolated --skip detected >$(CONFORMANCE)/qemu.log
+	$(Q)cargo run $(CARGO_QUIET) -p hv-tests --bin conformance -- $(CONFORMANCE)/*.log
 
 .PHONY: check
 check: $(GUESTS)

@@ -289,12 +289,16 @@ impl Guest {
     /// Delivers a trap to the guest's own handler for `vector`.
     ///
     /// # Errors
-    /// When the guest has none; it is none the worse.
+    /// When the guest has none; it is none the worse. A guest that has ended has no handlers: what a
+    /// frame for it might run into must not become the reason why it ended (LG-176).
     pub fn inject_trap(&mut self, vector: u8) -> Result<(), NoHandler> {
+        if self.ended.is_some() {
+            return Err(NoHandler(vector));
+        }
         self.lguest
             .inject(self.switch.registers(), vector)
             .unwrap_or_else(|end| {
-                self.ended = Some(end);
+                self.end(end);
                 Ok(())
             })
     }

@@ -19,6 +19,13 @@ pub use guest::{Guest, Statistics};
 pub use kick::Kicker;
 
 pub use hv_boot::Machine;
+// What the interface above speaks in.
+pub use hv_core::address::Gpa;
+pub use hv_core::device::Width;
+pub use hv_core::kill::Kill;
+pub use hv_core::memory::BadAddress;
+pub use hv_core::personality::{BadIrq, NoHandler};
+pub use hv_core::registers::Registers;
 pub use hv_hw::switch::Isolation;
 
 /// What an application needs.

@@ -95,7 +95,7 @@ static void start_console(void)
 	bar_write(DRIVER_FEATURE_SELECT, 4, 1);
 	bar_write(DRIVER_FEATURE, 4, 1);
 	bar_write(DEVICE_STATUS, 1, ACKNOWLEDGE | DRIVER | FEATURES_OK);
-	check("A34", "features accepted", bar_read(DEVICE_STATUS, 1), ACKNOWLEDGE | DRIVER | FEATURES_OK);
+	check("LG-159", "a written status reads back", bar_read(DEVICE_STATUS, 1), ACKNOWLEDGE | DRIVER | FEATURES_OK);
 	queue(0, allocate_page(), allocate_page(), allocate_page());
 	queue(TRANSMIT, (u32)descriptors, (u32)avail, (u32)used);
 	bar_write(DEVICE_STATUS, 1, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);

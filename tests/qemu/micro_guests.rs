@@ -1,6 +1,7 @@
 //! Runs every guest of `guests/` in both modes, and every case of the guests that have a table.
 
-use hv_tests::expectation::{Expectation, kill_cases, verdicts};
+use hv_tests::conformance::evidence;
+use hv_tests::expectation::{Case, Expectation, kill_cases, verdicts};
 use hv_tests::golden::Numbers;
 use hv_tests::{built, golden};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -45,8 +46,8 @@ fn trials() -> Vec<Trial> {
             for case in kill_cases(&table) {
                 let guest = name.clone();
                 let trial = format!("{name}::{}", case.name);
-                trials.push(Trial::test(trial, move || {
-                    run_case(&guest, &case.name, &case.expectation)
+                trials.push(Trial::test(trial.clone(), move || {
+                    run_case(&guest, &trial, &case)
                 }));
             }
             continue;
@@ -63,12 +64,12 @@ fn trials() -> Vec<Trial> {
     trials
 }
 
-fn run_case(guest: &str, case: &str, expectation: &Expectation) -> Result<(), Failed> {
-    let machine = built::hosting(&built::micro_guest(guest), &format!("case={case}"));
-    let outcome = machine.run()?;
-    expectation
-        .check(&outcome)
-        .map_err(|reason| format!("{reason}\n{}", outcome.report()).into())
+fn run_case(guest: &str, trial: &str, case: &Case) -> Result<(), Failed> {
+    let command_line = format!("case={}", case.name);
+    let outcome = built::hosting(&built::micro_guest(guest), &command_line).run()?;
+    let judged = case.expectation.check(&outcome);
+    evidence::record(trial, &judged, &case.verdicts());
+    judged.map_err(|reason| format!("{reason}\n{}", outcome.report()).into())
 }
 
 fn run_guest(guest: &str, mode: &str, expectation: &Expectation) -> Result<(), Failed> {
@@ -96,7 +97,9 @@ fn run_guest(guest: &str, mode: &str, expectation: &Expectation) -> Result<(), F
             &golden::console(&outcome, numbers),
         )
     };
-    judge().map_err(|reason| format!("{reason}\n{}", outcome.report()).into())
+    let judged = judge();
+    evidence::record(&format!("{guest}::{mode}"), &judged, &console);
+    judged.map_err(|reason| format!("{reason}\n{}", outcome.report()).into())
 }
 
 /// The lines `COUNT <name> <instructions>`.

@@ -56,23 +56,45 @@ pub struct Case {
     pub name: String,
     /// How it ends.
     pub expectation: Expectation,
+    /// The statements that this end shows, such as `LG-028`.
+    pub items: Vec<String>,
 }
 
-/// Reads a table of cases: on each line a name, blanks, and the reason why the guest is killed.
+impl Case {
+    /// The verdicts for a run that ended as expected.
+    pub fn verdicts(&self) -> String {
+        let stop = &self.expectation.stop;
+        let lines = self
+            .items
+            .iter()
+            .map(|item| format!("{item} pass {stop}\n"));
+        lines.collect()
+    }
+}
+
+/// Reads a table of cases: on each line a name, blanks, and the reason why the guest is killed. A line
+/// `[LG-028 LG-125]` says what the cases below it show, up to the next such line.
 pub fn kill_cases(table: &str) -> Vec<Case> {
-    let lines = table
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .filter_map(|line| line.split_once(' '))
-        .map(|(name, reason)| Case {
-            name: name.into(),
-            expectation: Expectation {
-                stop: format!("guest killed: {}", reason.trim()),
-                status: 3,
-            },
-        })
-        .collect()
+    let mut items = Vec::new();
+    let mut cases = Vec::new();
+    for line in table.lines().filter(|line| !line.starts_with('#')) {
+        if let Some(shown) = line
+            .strip_prefix('[')
+            .and_then(|line| line.strip_suffix(']'))
+        {
+            items = shown.split_whitespace().map(String::from).collect();
+        } else if let Some((name, reason)) = line.split_once(' ') {
+            cases.push(Case {
+                name: name.into(),
+                expectation: Expectation {
+                    stop: format!("guest killed: {}", reason.trim()),
+                    status: 3,
+                },
+                items: items.clone(),
+            });
+        }
+    }
+    cases
 }
 
 /// The guest's own verdicts: lines such as `LG-123 pass what` and `A-04 FAIL what got=.. want=..`.
@@ -150,6 +172,17 @@ mod tests {
                 .expectation
                 .check(&outcome(3, "guest killed: worse"))
                 .is_err()
+        );
+    }
+
+    #[test]
+    fn cases_show_the_statements_above_them() {
+        let cases = kill_cases("first   x\n[LG-028 LG-030]\nsecond  y\n[]\nthird   z\n");
+        let items: Vec<_> = cases.iter().map(|case| case.items.join(" ")).collect();
+        assert_eq!(items, ["", "LG-028 LG-030", ""]);
+        assert_eq!(
+            cases[1].verdicts(),
+            "LG-028 pass guest killed: y\nLG-030 pass guest killed: y\n"
         );
     }
 

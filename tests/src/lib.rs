@@ -4,6 +4,7 @@
 //! find what it needs fails.
 
 pub mod built;
+pub mod conformance;
 pub mod expectation;
 pub mod gdb;
 pub mod golden;

@@ -681,3 +681,34 @@ fn host_accesses_honour_the_guests_rights_and_leave_its_marks() {
     );
     assert_eq!(leaf(&machine, USER[0]), entry(PAGE, 0x25));
 }
+
+/// With tables of two roots in use, and killed in the middle of an announcement, of a pin and of a
+/// fault.
+#[test]
+fn lg_118_a_guest_that_ends_gives_every_frame_back() {
+    let running = || {
+        let mut machine = machine();
+        for (root, user) in ROOT.into_iter().zip(USER) {
+            machine.ram.set_entry(user, LEAF, entry(PAGE, 0x67));
+            machine.ram.set_entry(SHARED, LEAF, entry(OTHER, 0x67));
+            machine.load(root);
+            assert_eq!(machine.access(GVA, WRITE), frame(PAGE));
+            assert_eq!(machine.access(HIGH, WRITE), frame(OTHER));
+        }
+        assert!(machine.shadow.statistics().tables > 4);
+        machine
+    };
+    running().finish();
+
+    let mut killed_by_a_call = running();
+    let bad = entry(FRAMES, 0x67);
+    assert!(killed_by_a_call.set_pte(ROOT[1], GVA, bad).is_err());
+    assert!(killed_by_a_call.set_pte(ROOT[1], HIGH, bad).is_err());
+    killed_by_a_call.finish();
+
+    let mut killed_by_a_fault = running();
+    killed_by_a_fault.ram.set_entry(USER[1], 6, bad);
+    let seen = killed_by_a_fault.access(GVA + 0x1000, WRITE);
+    assert_eq!(seen, Seen::Killed(Kill::BadPageTableEntry(bad.into())));
+    killed_by_a_fault.finish();
+}

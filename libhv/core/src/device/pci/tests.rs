@@ -43,15 +43,14 @@ fn open_window(driver: &mut Driver, offset: u32, length: u32) {
     config_write(driver, 1, 0x8c, Width::Dword, offset);
 }
 
-/// LG-156
 #[test]
-fn the_keyboard_controller_reads_one() {
+fn lg156_the_keyboard_controller_reads_one() {
     assert_eq!(read(&mut Driver::new(), 0x64, Width::Byte), 1);
 }
 
 /// LG-152, LG-153, A21
 #[test]
-fn other_ports_read_ones_and_ignore_writes() {
+fn lg152_lg153_other_ports_read_ones_and_ignore_writes() {
     let mut driver = Driver::new();
     for port in (0..=u16::MAX).filter(|port| !(ADDRESS..=DATA_LAST).contains(port) && *port != 0x64)
     {
@@ -78,9 +77,8 @@ fn configuration_mechanism_1_is_found() {
     assert_eq!(config_read(&mut driver, 0, 0xa, Width::Word), 0x0600);
 }
 
-/// LG-157
 #[test]
-fn absent_devices_and_disabled_accesses_read_ones() {
+fn lg157_absent_devices_and_disabled_accesses_read_ones() {
     let mut driver = Driver::new();
     for slot in 2..32 {
         config_write(&mut driver, slot, 0, Width::Dword, 0);
@@ -99,7 +97,7 @@ fn absent_devices_and_disabled_accesses_read_ones() {
 
 /// LG-158 and the header of lguest-abi 9.6
 #[test]
-fn device_1_is_the_console() {
+fn lg158_device_1_is_the_console() {
     let mut driver = Driver::new();
     let header = [
         (0x00, Width::Dword, 0x1043_1af4),
@@ -187,9 +185,8 @@ fn writes_that_kernels_make_are_harmless() {
     assert_eq!(driver.status(), 0xf);
 }
 
-/// LG-159
 #[test]
-fn the_access_window_reaches_every_register() {
+fn lg159_the_access_window_reaches_every_register() {
     let mut driver = Driver::new();
     open_window(&mut driver, register::NUM_QUEUES, 2);
     assert_eq!(config_read(&mut driver, 1, 0x94, Width::Word), 2);
@@ -202,9 +199,9 @@ fn the_access_window_reaches_every_register() {
     assert_eq!(driver.status(), 0);
 }
 
-/// LG-163, A31: exactly what a kernel's early console does for each character.
+/// A31: exactly what a kernel's early console does for each character.
 #[test]
-fn the_access_window_prints_emergency_bytes() {
+fn lg163_the_access_window_prints_emergency_bytes() {
     let mut driver = Driver::new();
     for byte in b"early" {
         open_window(&mut driver, register::DEVICE_CONFIG + 8, 4);

@@ -10,9 +10,8 @@ use proptest::prelude::*;
 
 const EMERGENCY: u32 = register::DEVICE_CONFIG + super::console::EMERGENCY;
 
-/// LG-161
 #[test]
-fn a_notified_chain_is_printed_and_given_back() {
+fn lg161_a_notified_chain_is_printed_and_given_back() {
     let mut driver = Driver::ready();
     driver.memory.put(0x8000, b"hello, ");
     driver.memory.put(0x9000, b"world");
@@ -138,9 +137,8 @@ fn an_idle_poll_does_not_touch_guest_memory() {
     assert_eq!(driver.memory.take_accesses(), 0);
 }
 
-/// LG-163
 #[test]
-fn an_emergency_write_prints_before_any_driver_is_set_up() {
+fn lg163_an_emergency_write_prints_before_any_driver_is_set_up() {
     let mut driver = Driver::new();
     for byte in b"panic" {
         driver.write(EMERGENCY, Width::Dword, u32::from(*byte) | 0xabcd_ef00);

@@ -177,9 +177,8 @@ fn a_driver_that_gives_up_stops_its_device() {
     assert_eq!(driver.bus.take_violation(), None);
 }
 
-/// LG-162
 #[test]
-fn reading_the_interrupt_status_clears_it() {
+fn lg162_reading_the_interrupt_status_clears_it() {
     let mut driver = Driver::ready();
     driver.post(TRANSMIT, 0, &[(0x8000, 1, 0)]);
     driver.notify(TRANSMIT);

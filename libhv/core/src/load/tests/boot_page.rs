@@ -4,9 +4,8 @@ use super::*;
 use crate::address::{Gfn, Hpa};
 use crate::memory::BadAddress;
 
-/// LG-005 to LG-008
 #[test]
-fn the_boot_page_of_an_elf_kernel() {
+fn lg005_to_lg008_the_boot_page_of_an_elf_kernel() {
     let memory = memory();
     let kernel = small_elf();
     let boot = Boot {
@@ -30,9 +29,8 @@ fn the_boot_page_of_an_elf_kernel() {
     assert_eq!([memory.u32_at(0x218), memory.u32_at(0x21c)], [0, 0]);
 }
 
-/// LG-009, LG-010
 #[test]
-fn an_initrd_ends_at_the_top_of_ram() {
+fn lg009_lg010_an_initrd_ends_at_the_top_of_ram() {
     let memory = memory();
     let kernel = small_elf();
     let initrd = vec![0x5a; 4097];

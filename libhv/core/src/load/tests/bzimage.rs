@@ -2,9 +2,8 @@
 
 use super::*;
 
-/// LG-012
 #[test]
-fn the_payload_of_a_bzimage_goes_to_1_mib() {
+fn lg012_the_payload_of_a_bzimage_goes_to_1_mib() {
     let mut file = bzimage(b"decompressor");
     put(&mut file, 0x214, &0x10_0004_u32.to_le_bytes());
     let memory = memory();
@@ -14,7 +13,7 @@ fn the_payload_of_a_bzimage_goes_to_1_mib() {
 
 /// A1, A2, LG-006
 #[test]
-fn a_bzimage_finds_its_own_header_in_the_boot_page() {
+fn lg006_a_bzimage_finds_its_own_header_in_the_boot_page() {
     let memory = memory();
     load_kernel(&memory, &bzimage(b"payload")).unwrap();
     assert_eq!(

@@ -4,7 +4,7 @@ use super::*;
 
 /// LG-011; the file size only: what follows is zeroed RAM.
 #[test]
-fn segments_of_an_elf_file_go_to_their_physical_addresses() {
+fn lg011_segments_of_an_elf_file_go_to_their_physical_addresses() {
     let headers = [
         load_header(148, 0x10_0000, 4, 0x2000),
         [4, 0, 0, 0, 1 << 30, 1 << 30, 0, 0], // PT_NOTE: not looked at
