@@ -2,6 +2,7 @@
 
 use crate::descriptors::Gate;
 use crate::entry_area::{EntryArea, entry_area};
+use core::arch::x86_64::{__cpuid, __cpuid_count};
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -83,6 +84,14 @@ pub enum TaskSwitched {
     Clear,
 }
 
+/// Whether the processor can keep all rings but 0 from reading where its tables are (CPUID leaf 7, ECX
+/// bit 2; Intel SDM volume 2, CPUID).
+fn has_umip() -> bool {
+    const FEATURES: u32 = 7;
+    const UMIP: u32 = 1 << 2;
+    __cpuid(0).eax >= FEATURES && __cpuid_count(FEATURES, 0).ecx & UMIP != 0
+}
+
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The processor's world switch. There is one, and it owns the guest's state in the entry area.
@@ -141,6 +150,10 @@ impl Switch {
         if self.isolation == Isolation::Shared {
             // Global translations of the host would outlive the CR3 load that isolation is about.
             cr4 |= Cr4Flags::PAGE_GLOBAL;
+        }
+        if has_umip() {
+            // sgdt and its kind show every ring where the host's tables are.
+            cr4 |= Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION;
         }
         // SAFETY: the host runs in long mode with paging on and keeps both; SMEP and SMAP stay off
         // because a guest kernel in ring 1 is supervisor to paging and runs and reads user pages.

@@ -1,4 +1,4 @@
-//! Decoding the few privileged instructions that have a virtual meaning.
+//! Decoding the few instructions that have a virtual meaning.
 //!
 //! Encodings: Intel SDM volume 2, chapters 2 and 3 and appendix A, for 32-bit code.
 
@@ -59,6 +59,24 @@ impl General {
     }
 }
 
+/// What `sgdt` and its kind store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum SystemRegister {
+    /// GDTR, IDTR: only ever to memory.
+    Table,
+    /// LDTR, TR.
+    Selector,
+    /// CR0, by its old name.
+    MachineStatus,
+}
+
+/// Where to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Place {
+    Register(General, Width),
+    Memory(Segment, u32),
+}
+
 /// What an instruction does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Operation {
@@ -76,6 +94,8 @@ pub(super) enum Operation {
     WriteMsr,
     /// `invlpg` of an offset in a segment.
     InvalidatePage(Segment, u32),
+    /// `sgdt`, `sidt`, `sldt`, `str`, `smsw`.
+    Store(SystemRegister, Place),
 }
 
 /// A decoded instruction.
@@ -194,13 +214,25 @@ impl Code {
 
     fn two_byte(&mut self, prefixes: Prefixes, regs: &Registers) -> Option<Operation> {
         Some(match self.byte()? {
-            0x01 => {
+            0x00 => {
                 let modrm = ModRm(self.byte()?);
-                if modrm.extension() != 7 {
+                if modrm.extension() > 1 {
                     return None;
                 }
-                let (segment, offset) = self.memory_operand(modrm, prefixes, regs)?;
-                Operation::InvalidatePage(segment, offset)
+                Operation::Store(SystemRegister::Selector, self.place(modrm, prefixes, regs)?)
+            }
+            0x01 => {
+                let modrm = ModRm(self.byte()?);
+                match (modrm.extension(), self.place(modrm, prefixes, regs)?) {
+                    (0 | 1, place @ Place::Memory(..)) => {
+                        Operation::Store(SystemRegister::Table, place)
+                    }
+                    (4, place) => Operation::Store(SystemRegister::MachineStatus, place),
+                    (7, Place::Memory(segment, offset)) => {
+                        Operation::InvalidatePage(segment, offset)
+                    }
+                    _ => return None,
+                }
             }
             0x06 => Operation::ClearTs,
             0x08 | 0x09 => Operation::Nothing,
@@ -222,6 +254,20 @@ impl Code {
             0x32 => Operation::ReadMsr,
             _ => return None,
         })
+    }
+
+    /// The operand of `modrm`, register or memory.
+    fn place(&mut self, modrm: ModRm, prefixes: Prefixes, regs: &Registers) -> Option<Place> {
+        if modrm.mode() == 3 {
+            let width = if prefixes.operand_16 {
+                Width::Word
+            } else {
+                Width::Dword
+            };
+            return Some(Place::Register(modrm.register(), width));
+        }
+        let (segment, offset) = self.memory_operand(modrm, prefixes, regs)?;
+        Some(Place::Memory(segment, offset))
     }
 
     /// The memory operand of `modrm` with 32-bit addressing (SDM volume 2, tables 2-2 and 2-3).

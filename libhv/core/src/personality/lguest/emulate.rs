@@ -2,7 +2,8 @@
 //!
 //! A kernel that uses its hooks never comes here. Kernels forget some, most often before they have a
 //! handler for the fault (A12 to A18). `cli` and `sti` are skipped, as the historical host does:
-//! the flag that counts is `irq_enabled`, which the guest writes itself.
+//! the flag that counts is `irq_enabled`, which the guest writes itself. Of ring 3 only what is not
+//! privileged is emulated (`store`).
 
 use super::decode::{Code, Operation, Port, Segment};
 use super::trap::GENERAL_PROTECTION;
@@ -13,6 +14,7 @@ use crate::kill::Kill;
 use crate::memory::GuestMemory;
 use crate::personality::{Mmu, Ts};
 use crate::registers::{Registers, eflags};
+use hv_abi::lguest::GUEST_PL;
 
 /// CR0 as a guest sees it: PG, WP, NE, ET, MP and PE, as any kernel of this kind sets them.
 const CR0: u32 = 0x8001_0033;
@@ -26,6 +28,8 @@ const UNGUARDED_MSRS: [u32; 4] = [0x48, 0x49, 0xc001_011f, 0xc000_0082];
 pub(super) enum Emulated {
     /// Registers are as after it.
     Done,
+    /// It has a fault of its own, which has been delivered to the guest.
+    Faulted,
     /// It has no meaning here; registers are as before it.
     No,
 }
@@ -58,7 +62,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         code
     }
 
-    /// Emulates the instruction at CS:EIP of ring 1, which faulted with #GP(0).
+    /// Emulates the instruction at CS:EIP, which faulted with #GP(0).
     pub(super) fn emulate(&mut self, regs: &mut Registers) -> Result<Emulated, Kill> {
         if !self.gdt.descriptor(regs.cs).is_code_32() {
             return Ok(Emulated::No);
@@ -66,8 +70,13 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         let Some(instruction) = self.fetch(regs).decode(regs) else {
             return Ok(Emulated::No);
         };
-        if self.perform(regs, instruction.operation)? == Emulated::No {
+        let privileged = !matches!(instruction.operation, Operation::Store(..));
+        if privileged && u16::from(regs.privilege_level()) != GUEST_PL {
             return Ok(Emulated::No);
+        }
+        let emulated = self.perform(regs, instruction.operation)?;
+        if emulated != Emulated::Done {
+            return Ok(emulated);
         }
         regs.eip = regs.eip.wrapping_add(instruction.length);
         regs.eflags &= !eflags::RF;
@@ -112,6 +121,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
                 regs.edx = 0;
             }
             Operation::WriteMsr => {}
+            Operation::Store(register, place) => return self.store(regs, register, place),
             Operation::InvalidatePage(segment, offset) => {
                 let descriptor = self.gdt.descriptor(selector(segment, regs));
                 if !descriptor.is_present() {
@@ -143,7 +153,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         }
     }
 
-    fn control_register(&self, number: u8) -> u32 {
+    pub(super) fn control_register(&self, number: u8) -> u32 {
         match (number, self.ts) {
             (0, Ts::Clear) => CR0,
             (0, Ts::Set) => CR0 | CR0_TS,
@@ -172,7 +182,7 @@ fn number(port: Port, regs: &Registers) -> u16 {
     }
 }
 
-fn selector(segment: Segment, regs: &Registers) -> u32 {
+pub(super) fn selector(segment: Segment, regs: &Registers) -> u32 {
     match segment {
         Segment::Es => regs.es,
         Segment::Cs => regs.cs,

@@ -18,6 +18,7 @@ mod reflect;
 mod ring;
 mod shutdown;
 mod stack;
+mod store;
 mod trap;
 
 #[cfg(test)]

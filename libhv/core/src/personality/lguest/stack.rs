@@ -97,7 +97,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
 }
 
 /// How many of `length` bytes from `start` lie in the page of `start`.
-fn in_first_page(start: Gva, length: usize) -> usize {
+pub(super) fn in_first_page(start: Gva, length: usize) -> usize {
     let room = PAGE_SIZE.wrapping_sub(start.page_offset()) as usize;
     length.min(room)
 }

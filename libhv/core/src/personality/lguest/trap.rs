@@ -105,19 +105,32 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         let Fault::Reflect { error } = fault else {
             return Ok(());
         };
+        Ok(self.reflect_page_fault(regs, gva, error)?)
+    }
+
+    /// Delivers a page fault at `gva` to the guest's handler.
+    pub(super) fn reflect_page_fault(
+        &mut self,
+        regs: &mut Registers,
+        gva: Gva,
+        error: u32,
+    ) -> Result<(), Kill> {
+        let address = gva.raw();
         self.cr2 = address;
         if let Some(shared) = self.data {
             self.memory
                 .write_u32(shared.field(data::CR2), address)
                 .map_err(Kill::from)?;
         }
-        Ok(self.reflect(regs, PAGE_FAULT, Some(error), address)?)
+        self.reflect(regs, PAGE_FAULT, Some(error), address)
     }
 
+    /// Never inlined: registers and stack of the emulation would be a cost of every exit.
+    #[inline(never)]
     fn general_protection(&mut self, regs: &mut Registers, error: u32) -> Result<(), Kill> {
         let mut error = error;
         if error == 0 {
-            if regs.privilege_level() == 1 && self.emulate(regs)? == Emulated::Done {
+            if self.emulate(regs)? != Emulated::No {
                 return Ok(());
             }
         } else if error & ERROR_IDT != 0 {

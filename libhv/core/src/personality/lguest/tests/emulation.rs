@@ -64,7 +64,7 @@ fn lg153_out_writes_its_width_and_advances_by_its_length() {
     }
 }
 
-/// LG-154, A-11: nothing is emulated for ring 3.
+/// LG-154, A-11: nothing privileged is emulated for ring 3.
 #[test]
 fn lg154_ring_3_gets_its_fault() {
     for code in [
@@ -82,6 +82,92 @@ fn lg154_ring_3_gets_its_fault() {
         machine.trap(13, 0).unwrap();
         assert_eq!(machine.words(TRAP_STACK - 24), [0, 0x1_2345], "{code:x?}");
         assert_eq!(machine.guest.devices_mut().reads, []);
+    }
+}
+
+/// the tables are at 0 with the largest limit, the selectors null, for every ring; CR0 is the one
+/// that the guest reads. To memory a selector or CR0 is a word.
+#[test]
+fn a15_system_registers_are_stored_as_after_reset() {
+    const TABLE: [u8; 8] = [0xff, 0xff, 0, 0, 0, 0, 0xaa, 0xaa];
+    const SELECTOR: [u8; 8] = [0, 0, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa];
+    const STATUS: [u8; 8] = [0x33, 0, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa];
+    let cases: [(&[u8], [u8; 8]); 6] = [
+        (&[0x0f, 0x01, 0x01], TABLE),          // sgdt (%ecx)
+        (&[0x66, 0x0f, 0x01, 0x09], TABLE),    // sidt (%ecx)
+        (&[0x0f, 0x00, 0x01], SELECTOR),       // sldt (%ecx)
+        (&[0x0f, 0x00, 0x49, 0x00], SELECTOR), // str 0(%ecx)
+        (&[0x0f, 0x01, 0x21], STATUS),         // smsw (%ecx)
+        (&[0x66, 0x0f, 0x01, 0x21], STATUS),
+    ];
+    for from_user in [false, true] {
+        for (code, stored) in cases {
+            for at in [0x9000_u32, 0x8fff, 0x8ffd] {
+                let mut machine = Machine::initialised();
+                if from_user {
+                    machine.enter_ring_3();
+                }
+                machine.put(at, &[0xaa; 8]);
+                machine.mmu().demand.extend([0x8000, 0x9000]);
+                machine.regs.ecx = at;
+                machine.put(machine.regs.eip, code);
+                let expected = Registers {
+                    eip: machine.regs.eip + code.len() as u32,
+                    ..machine.regs.clone()
+                };
+                machine.trap(13, 0).unwrap();
+                assert_eq!(machine.regs, expected, "{code:x?}");
+                let words: [u32; 2] = machine.words(at);
+                let bytes: Vec<u8> = [words[0], words[1]]
+                    .iter()
+                    .flat_map(|word: &u32| word.to_le_bytes())
+                    .collect();
+                assert_eq!(bytes, stored, "{code:x?} at {at:#x}");
+            }
+        }
+    }
+}
+
+/// To a register it is as wide as the operand.
+#[test]
+fn a15_system_registers_fill_a_register_as_wide_as_the_operand() {
+    let cases: [(&[u8], u32); 4] = [
+        (&[0x0f, 0x00, 0xc1], 0),                 // sldt %ecx
+        (&[0x66, 0x0f, 0x00, 0xc9], 0x1234_0000), // str %cx
+        (&[0x0f, 0x01, 0xe1], 0x8001_0033),       // smsw %ecx
+        (&[0x66, 0x0f, 0x01, 0xe1], 0x1234_0033),
+    ];
+    for (code, ecx) in cases {
+        let mut machine = Machine::new();
+        machine.regs.ecx = 0x1234_5678;
+        machine.privileged(code).unwrap();
+        assert_eq!(machine.regs.ecx, ecx, "{code:x?}");
+    }
+}
+
+/// where the guest may not write, it gets the page fault that it would have had, at the first
+/// byte that cannot be written, and nothing is written.
+#[test]
+fn a15_storing_a_system_register_keeps_to_the_guest_s_rights() {
+    for (from_user, error) in [(false, 2), (true, 6)] {
+        let mut machine = Machine::initialised();
+        machine.load_gate(14, INTERRUPT_GATE);
+        let mut stack = STACK;
+        if from_user {
+            machine.enter_ring_3();
+            stack = TRAP_STACK - 8;
+        }
+        machine.put(0x1_8ffc, &[0xaa; 4]);
+        machine.mmu().demand.insert(0x1_8000);
+        machine.mmu().unmapped.insert(0x1_9000);
+        machine.regs.ecx = 0x1_8ffc;
+        let eip = machine.regs.eip;
+        machine.put(eip, &[0x0f, 0x01, 0x01]);
+        machine.trap(13, 0).unwrap();
+        assert_eq!(machine.regs.eip, handler(14));
+        assert_eq!(machine.words(stack - 16), [error, eip]);
+        assert_eq!(machine.field(data::CR2), 0x1_9000);
+        assert_eq!(machine.words(0x1_8ffc), [0xaaaa_aaaa]);
     }
 }
 
@@ -410,10 +496,11 @@ fn a11_every_two_byte_start_is_survived() {
             code[..2].copy_from_slice(&[first, second]);
             let mut machine = Machine::initialised();
             machine.load_gate(13, INTERRUPT_GATE);
+            machine.load_gate(14, INTERRUPT_GATE);
             machine.set_field(data::IRQ_ENABLED, 0x200);
             machine.privileged(&code).unwrap();
             machine.enter().unwrap();
-            let reflected = machine.regs.eip == handler(13);
+            let reflected = [handler(13), handler(14)].contains(&machine.regs.eip);
             assert!(reflected || (CODE + 1..=CODE + 15).contains(&machine.regs.eip));
             assert_eq!(machine.regs.cs, 0x61);
         }
