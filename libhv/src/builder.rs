@@ -13,7 +13,8 @@ use hv_core::device::pci::{MAX_DEVICES, PciBus};
 use hv_core::frames::{Frame, OutOfFrames, Table};
 use hv_core::load::{self, Boot, Modules};
 use hv_core::memory::GuestMemory as _;
-use hv_core::shadow::{LEAST_TABLES, Shadow, Slot};
+use hv_core::paging::Paging;
+use hv_core::shadow::{LEAST_TABLES, Slot};
 use hv_hw::apic::LocalApic;
 use hv_hw::clock::{Clocks, Timer};
 use hv_hw::guest_ram::DirectRam;
@@ -45,6 +46,7 @@ pub struct Builder {
     shadow_budget: Option<u64>,
     roots: usize,
     isolation: Isolation,
+    paging: Paging,
     kernel: Option<&'static [u8]>,
     initrd: Option<&'static [u8]>,
     command_line: &'static str,
@@ -62,6 +64,7 @@ impl Builder {
             shadow_budget: None,
             roots: ROOTS,
             isolation: Isolation::Shared,
+            paging: Paging::Auto,
             kernel: None,
             initrd: None,
             command_line: "",
@@ -115,6 +118,13 @@ impl Builder {
         self
     }
 
+    /// The guest's paging format; without this it is told from the first root that the guest loads.
+    /// `paging=` comes first.
+    pub fn paging(mut self, paging: Paging) -> Self {
+        self.paging = paging;
+        self
+    }
+
     /// Accesses to these ports become exits instead of reaching a device.
     pub fn claim_ports(mut self, ports: RangeInclusive<u16>) -> Self {
         self.claimed = Some(ports);
@@ -165,6 +175,10 @@ impl Builder {
         }
         if let Some(roots) = options.roots {
             self.roots = roots as usize;
+        }
+
+        if let Some(paging) = options.paging {
+            self.paging = paging;
         }
 
         let before = self.machine.frames.statistics().free;
@@ -258,10 +272,11 @@ impl Builder {
         let slots = take(storage::frames_for::<Slot>(tables))?;
         let stack = storage::array(stack.into_state(), tables, || None);
         let slots = storage::array(slots.into_state(), tables, Slot::default);
-        Ok(Shadow::new(
+        Ok(HostShadow::new(
             FixedPool::new(run.into_state(), stack),
             slots,
             self.roots,
+            self.paging,
         ))
     }
 }

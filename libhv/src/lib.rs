@@ -19,10 +19,11 @@ pub use guest::{Guest, Statistics};
 pub use kick::Kicker;
 
 pub use hv_boot::Machine;
+pub use hv_core::paging::Paging;
 
 /// What an application needs.
 pub mod prelude {
-    pub use crate::{Com1, Console, Exit, Guest, MIB, Machine, StartError, Status, Stop};
+    pub use crate::{Com1, Console, Exit, Guest, MIB, Machine, Paging, StartError, Status, Stop};
 }
 
 /// What `entry!` expands to; not for applications.

@@ -16,6 +16,13 @@ pub struct FixedPool {
     capacity: usize,
 }
 
+impl Default for FixedPool {
+    /// A pool of no frames.
+    fn default() -> Self {
+        Self::new(Run::default(), &mut [])
+    }
+}
+
 impl FixedPool {
     /// A pool of all frames in `run`. `stack` has a cell for each of them.
     pub fn new(run: Run<Table>, stack: &'static mut [Option<Frame<Table>>]) -> Self {
