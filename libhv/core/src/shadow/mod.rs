@@ -58,7 +58,7 @@ use crate::address::{Gpa, Gva, Hpa};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
-use crate::paging::{Format, TwoLevel, bits};
+use crate::paging::{Counterpart, Format, TwoLevel, bits};
 use core::marker::PhantomData;
 use roots::Roots;
 use slot::{Mirror, TableId};
@@ -221,9 +221,20 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         for quarter in 0..kernel.quarter {
             self.tables.unlink(root, TableIndex::new(quarter));
         }
-        if let Some(directory) = self.tables.child(root, TableIndex::new(kernel.quarter)) {
-            for index in 0..u32::from(kernel.directory.raw()) {
-                self.tables.unlink(directory, TableIndex::new(index));
+        let quarter = TableIndex::new(kernel.quarter);
+        match F::COUNTERPART {
+            // The kernel has this quarter to itself.
+            _ if self.is_shared(kernel.quarter) => {}
+            // As above: the guest may have put another directory there, and this one elsewhere.
+            Counterpart::Directory => {
+                self.tables.unlink(root, quarter);
+            }
+            Counterpart::DirectoryEntries(_) => {
+                if let Some(directory) = self.tables.child(root, quarter) {
+                    for index in 0..u32::from(kernel.directory.raw()) {
+                        self.tables.unlink(directory, TableIndex::new(index));
+                    }
+                }
             }
         }
         self.invalidation.add_all();

@@ -99,21 +99,27 @@ impl<G: Tables> Entries<'_, G> {
         gva >> shift & (entries - 1)
     }
 
-    /// Whether entries are present at all levels, be they such that this ABI has or not: rights are
-    /// looked at before the leaf is (lguest-abi 7.2, steps 5 and 7).
-    fn presence(&self, root: u64, gva: u32) -> Presence {
-        let mut table = root;
-        for (shift, entries) in G::SHAPE {
-            if table >= self.ram.bytes() {
-                return Presence::Absent;
+    /// Where the leaf entry for `gva` is, if all entries above it are present, be they such that this ABI
+    /// has or not.
+    pub fn leaf_at(&self, root: u64, gva: u32) -> Option<u64> {
+        let (mut table, mut at) = (root, root);
+        for (level, (shift, entries)) in G::SHAPE.iter().enumerate() {
+            if level > 0 && self.at(at) & 1 == 0 || table >= self.ram.bytes() {
+                return None;
             }
-            let entry = self.at(table + u64::from(gva >> shift & (entries - 1)) * G::WIDTH);
-            if entry & 1 == 0 {
-                return Presence::Absent;
-            }
-            table = entry & 0x7fff_ffff_ffff_f000;
+            at = table + u64::from(gva >> shift & (entries - 1)) * G::WIDTH;
+            table = self.at(at) & 0x7fff_ffff_ffff_f000;
         }
-        Presence::Present
+        Some(at)
+    }
+
+    /// Whether entries are present at all levels: rights are looked at before the leaf is checked
+    /// (lguest-abi 7.2, steps 5 and 7).
+    fn presence(&self, root: u64, gva: u32) -> Presence {
+        match self.leaf_at(root, gva) {
+            Some(at) if self.at(at) & 1 != 0 => Presence::Present,
+            _ => Presence::Absent,
+        }
     }
 }
 
