@@ -10,7 +10,7 @@ use hv_core::address::PAGE_SIZE;
 use hv_core::clock::Clock as _;
 use hv_core::command_line::{MEMORY_MIB, Mode, Options};
 use hv_core::device::pci::{MAX_DEVICES, PciBus};
-use hv_core::frames::{Frame, OutOfFrames, Table};
+use hv_core::frames::OutOfFrames;
 use hv_core::load::{self, Boot, Modules};
 use hv_core::memory::GuestMemory as _;
 use hv_core::paging::Paging;
@@ -23,7 +23,7 @@ use hv_hw::host_paging::{self, PageTables};
 use hv_hw::pic::Pic;
 use hv_hw::storage;
 use hv_hw::switch::{Isolation, Switch};
-use hv_hw::table_pool::FixedPool;
+use hv_hw::table_pool::{Cell, FixedPool};
 
 /// One mebibyte.
 pub const MIB: u64 = 1 << 20;
@@ -268,12 +268,12 @@ impl Builder {
         let frames = &mut self.machine.frames;
         let mut take = |count| frames.take(count, 1).map_err(out_of("shadow page tables"));
         let run = take(tables as u64)?;
-        let stack = take(storage::frames_for::<Option<Frame<Table>>>(tables))?;
+        let cells = take(storage::frames_for::<Cell>(tables))?;
         let slots = take(storage::frames_for::<Slot>(tables))?;
-        let stack = storage::array(stack.into_state(), tables, || None);
+        let cells = storage::array(cells.into_state(), tables, Cell::default);
         let slots = storage::array(slots.into_state(), tables, Slot::default);
         Ok(HostShadow::new(
-            FixedPool::new(run.into_state(), stack),
+            FixedPool::new(run.into_state(), cells),
             slots,
             self.roots,
             self.paging,

@@ -73,12 +73,37 @@ impl Level {
     /// # Errors
     /// When this level has no such entry or its frame is not RAM.
     #[inline]
-    pub fn check(&self, entry: u64, ram: Gfn) -> Result<Gfn, Kill> {
+    pub fn check(&self, entry: u64, ram: Gfn) -> Result<Gfn, BadEntry> {
         let frame = Gfn::new((entry & !bits::NX) >> 12);
         if entry & self.refused != 0 || frame >= ram {
-            return Err((self.kill)(entry));
+            let kill = self.kill;
+            return Err(BadEntry { kill, entry });
         }
         Ok(frame)
+    }
+}
+
+/// A present entry that ends the guest: its format has no such, or its frame is not RAM. Small, unlike
+/// the [`Kill`] that it becomes, because every table walk may return one.
+#[derive(Clone, Copy, Debug)]
+pub struct BadEntry {
+    kill: fn(u64) -> Kill,
+    entry: u64,
+}
+
+impl BadEntry {
+    /// A leaf entry that is made up for a translation without page tables.
+    pub(crate) const fn linear(entry: u64) -> Self {
+        Self {
+            kill: Kill::BadPageTableEntry,
+            entry,
+        }
+    }
+}
+
+impl From<BadEntry> for Kill {
+    fn from(bad: BadEntry) -> Self {
+        (bad.kill)(bad.entry)
     }
 }
 

@@ -6,7 +6,7 @@ mod propagate;
 pub mod walker;
 
 pub use detect::{Detected, Paging, detect};
-pub use format::{Counterpart, EntryWidth, Format, Level, Pae, TwoLevel};
+pub use format::{BadEntry, Counterpart, EntryWidth, Format, Level, Pae, TwoLevel};
 pub use propagate::{Mapping, Outcome, Path, propagate};
 
 /// Bits of a page-table entry that guest formats and the processor's own share (Intel SDM volume 3,

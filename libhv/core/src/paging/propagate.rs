@@ -1,11 +1,11 @@
 //! From the guest's entries to the processor's: one pure function.
 
-use super::{Access, AccessKind, Format, Level, Presence, Privilege, bits};
+use super::{Access, AccessKind, BadEntry, Format, Level, Presence, Privilege, bits};
 use crate::address::{Gfn, Gpa, Gva, Hpa};
-use crate::kill::Kill;
+use crate::memory::BadAddress;
 
 /// What the guest's entries come to for one access.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Outcome {
     /// The access is allowed.
     Mapped {
@@ -17,7 +17,7 @@ pub enum Outcome {
     /// The guest gets a page fault with this error code.
     Fault(u32),
     /// The guest's entries are none that this ABI has.
-    Kill(Kill),
+    Bad(BadEntry),
 }
 
 /// A translation that allows the access it was made for.
@@ -81,15 +81,70 @@ impl Mapping {
 ///
 /// `read` is asked for the entry at an address, once for each level, and not below an entry that
 /// already decides. `ram`: the first frame that is not RAM.
+///
+/// # Errors
+/// Those of `read`.
 #[inline]
 pub fn propagate<F: Format>(
     root: Gpa,
     gva: Gva,
-    read: impl FnMut(Gpa) -> Result<u64, Kill>,
+    mut read: impl FnMut(Gpa) -> Result<u64, BadAddress>,
     access: Access,
     ram: Gfn,
-) -> Outcome {
-    decide::<F>(root, gva, read, access, ram).unwrap_or_else(Outcome::Kill)
+) -> Result<Outcome, BadAddress> {
+    let fault = |presence| Ok(Outcome::Fault(access.error(presence) & F::ERROR));
+
+    let top = read(F::entry(root, &F::TOP, gva))?;
+    if top & bits::P == 0 {
+        return fault(Presence::Absent);
+    }
+    let mut table = match F::TOP.check(top, ram) {
+        Ok(frame) => frame,
+        Err(bad) => return Ok(Outcome::Bad(bad)),
+    };
+    let mut granted = grants(top, &F::TOP);
+    let mut directory = None;
+    for level in F::MIDDLE {
+        directory = Some(table);
+        let entry = read(F::entry(table.start(), level, gva))?;
+        if entry & bits::P == 0 {
+            return fault(Presence::Absent);
+        }
+        table = match level.check(entry, ram) {
+            Ok(frame) => frame,
+            Err(bad) => return Ok(Outcome::Bad(bad)),
+        };
+        granted &= grants(entry, level);
+    }
+    let at = F::entry(table.start(), &F::LEAF, gva);
+    let entry = read(at)?;
+    if entry & bits::P == 0 {
+        return fault(Presence::Absent);
+    }
+    // A right exists only if every level grants it.
+    let needed = needs(access);
+    if granted & grants(entry, &F::LEAF) & needed != needed {
+        return fault(Presence::Present);
+    }
+    let frame = match F::LEAF.check(entry, ram) {
+        Ok(frame) => frame,
+        Err(bad) => return Ok(Outcome::Bad(bad)),
+    };
+    let dirty = if access.kind == AccessKind::Write {
+        bits::D
+    } else {
+        0
+    };
+    Ok(Outcome::Mapped {
+        mapping: Mapping::of(frame, entry | bits::A | dirty),
+        path: Path {
+            directory,
+            rights: granted & (bits::RW | bits::US),
+            table,
+            at,
+            entry,
+        },
+    })
 }
 
 /// What RW, US and NX of an entry grant, with NX turned round so that every bit grants something.
@@ -109,58 +164,4 @@ const fn needs(access: Access) -> u64 {
         Privilege::User => bits::US,
     };
     kind | privilege
-}
-
-#[inline]
-fn decide<F: Format>(
-    root: Gpa,
-    gva: Gva,
-    mut read: impl FnMut(Gpa) -> Result<u64, Kill>,
-    access: Access,
-    ram: Gfn,
-) -> Result<Outcome, Kill> {
-    let fault = |presence| Ok(Outcome::Fault(access.error(presence) & F::ERROR));
-
-    let top = read(F::entry(root, &F::TOP, gva))?;
-    if top & bits::P == 0 {
-        return fault(Presence::Absent);
-    }
-    let mut table = F::TOP.check(top, ram)?;
-    let mut granted = grants(top, &F::TOP);
-    let mut directory = None;
-    for level in F::MIDDLE {
-        directory = Some(table);
-        let entry = read(F::entry(table.start(), level, gva))?;
-        if entry & bits::P == 0 {
-            return fault(Presence::Absent);
-        }
-        table = level.check(entry, ram)?;
-        granted &= grants(entry, level);
-    }
-    let at = F::entry(table.start(), &F::LEAF, gva);
-    let entry = read(at)?;
-    if entry & bits::P == 0 {
-        return fault(Presence::Absent);
-    }
-    // A right exists only if every level grants it.
-    let needed = needs(access);
-    if granted & grants(entry, &F::LEAF) & needed != needed {
-        return fault(Presence::Present);
-    }
-    let frame = F::LEAF.check(entry, ram)?;
-    let dirty = if access.kind == AccessKind::Write {
-        bits::D
-    } else {
-        0
-    };
-    Ok(Outcome::Mapped {
-        mapping: Mapping::of(frame, entry | bits::A | dirty),
-        path: Path {
-            directory,
-            rights: granted & (bits::RW | bits::US),
-            table,
-            at,
-            entry,
-        },
-    })
 }

@@ -5,9 +5,10 @@ use super::{Current, OPEN, Place, Shadow};
 use crate::address::{Gfn, Gpa, Gva, PAGE_SHIFT, PAGE_SIZE};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
-use crate::memory::GuestMemory;
+use crate::memory::{BadAddress, GuestMemory};
 use crate::paging::{
-    Access, AccessKind, Format, Mapping, Outcome, Presence, Privilege, bits, error, propagate,
+    Access, AccessKind, BadEntry, Format, Mapping, Outcome, Presence, Privilege, bits, error,
+    propagate,
 };
 
 /// What a page fault came to.
@@ -36,12 +37,13 @@ struct Found {
 /// Why there is none.
 enum Refused {
     Fault(u32),
-    Kill(Kill),
+    Bad(BadEntry),
+    BadAddress(BadAddress),
 }
 
-impl From<Kill> for Refused {
-    fn from(kill: Kill) -> Self {
-        Refused::Kill(kill)
+impl From<BadAddress> for Refused {
+    fn from(bad: BadAddress) -> Self {
+        Refused::BadAddress(bad)
     }
 }
 
@@ -61,7 +63,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         let access = Access::from_error(error);
         let found = match self.look_up(memory, gva, access) {
             Ok(found) => found,
-            Err(Refused::Kill(kill)) => return Err(kill),
+            Err(Refused::Bad(bad)) => return Err(bad.into()),
+            Err(Refused::BadAddress(bad)) => return Err(bad.into()),
             Err(Refused::Fault(error)) => {
                 self.statistics.reflected = self.statistics.reflected.wrapping_add(1);
                 return Ok(Fault::Reflect { error });
@@ -93,7 +96,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         match self.look_up(memory, gva, access) {
             Ok(found) => Ok(Ok(found.mapping.address(gva))),
             Err(Refused::Fault(error)) => Ok(Err(error)),
-            Err(Refused::Kill(kill)) => Err(kill),
+            Err(Refused::Bad(bad)) => Err(bad.into()),
+            Err(Refused::BadAddress(bad)) => Err(bad.into()),
         }
     }
 
@@ -129,8 +133,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     }
 
     /// Finds the translation for an access, and sets accessed and dirty bits in the guest's leaf.
+    #[inline]
     fn look_up(
-        &mut self,
+        &self,
         memory: &impl GuestMemory,
         gva: Gva,
         access: Access,
@@ -142,6 +147,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     }
 
     /// Puts a translation where the processor finds it. `None` when the budget is used up.
+    #[inline]
     fn install(&mut self, memory: &impl GuestMemory, gva: Gva, found: &Found) -> Option<()> {
         let place = Place::of(gva);
         let host = memory.host_frame(found.mapping.frame)?;
@@ -255,7 +261,7 @@ fn linear(memory: &impl GuestMemory, gva: Gva, access: Access) -> Result<Found, 
         return Err(Refused::Fault(error));
     }
     if frame >= memory.frames() {
-        return Err(Kill::BadPageTableEntry(leaf).into());
+        return Err(Refused::Bad(BadEntry::linear(leaf)));
     }
     Ok(Found {
         mapping: Mapping::of(frame, leaf),
@@ -265,24 +271,23 @@ fn linear(memory: &impl GuestMemory, gva: Gva, access: Access) -> Result<Found, 
     })
 }
 
+#[inline]
 fn look_up_in<F: Format>(
     memory: &impl GuestMemory,
     root: Gpa,
     gva: Gva,
     access: Access,
 ) -> Result<Found, Refused> {
-    let read = |at| F::ENTRY.read(memory, at).map_err(Kill::from);
-    let (mapping, path) = match propagate::<F>(root, gva, read, access, memory.frames()) {
+    let read = |at| F::ENTRY.read(memory, at);
+    let (mapping, path) = match propagate::<F>(root, gva, read, access, memory.frames())? {
         Outcome::Mapped { mapping, path } => (mapping, path),
         Outcome::Fault(error) => return Err(Refused::Fault(error)),
-        Outcome::Kill(kill) => return Err(Refused::Kill(kill)),
+        Outcome::Bad(bad) => return Err(Refused::Bad(bad)),
     };
     if mapping.leaf != path.entry {
         // Should the entry change in between, it keeps what it changed to; the translation that we
         // read is then one that the guest had, and what it announces next corrects it.
-        F::ENTRY
-            .compare_exchange(memory, path.at, path.entry, mapping.leaf)
-            .map_err(Kill::from)?;
+        F::ENTRY.compare_exchange(memory, path.at, path.entry, mapping.leaf)?;
     }
     Ok(Found {
         mapping,

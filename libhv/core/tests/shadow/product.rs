@@ -31,13 +31,13 @@ fn outcome(entries: &[u64; LEVELS], access: Access) -> Outcome {
     let mut next = entries.iter();
     let read = |_| Ok(*next.next().expect("a read for each level"));
     let ram = Gfn::new(FRAMES);
-    propagate::<G>(Gpa::new(0), Gva::new(0), read, access, ram)
+    propagate::<G>(Gpa::new(0), Gva::new(0), read, access, ram).unwrap()
 }
 
 fn agrees(outcome: &Outcome, expected: &Expected) -> bool {
     match (outcome, expected) {
         (Outcome::Fault(error), Expected::Fault(wanted)) => error == wanted,
-        (Outcome::Kill(kill), Expected::Kill(wanted)) => kill == wanted,
+        (Outcome::Bad(bad), Expected::Kill(wanted)) => Kill::from(*bad) == *wanted,
         (
             Outcome::Mapped { mapping, path },
             Expected::Mapped {
@@ -173,7 +173,7 @@ fn the_walker_agrees() {
         for access in ACCESSES {
             let memory = |at: Gpa| Ok(machine.tables().at(at.raw()));
             let ram = machine.ram.frames();
-            let outcome = propagate::<G>(Gpa::new(0), Gva::new(0), memory, access, ram);
+            let outcome = propagate::<G>(Gpa::new(0), Gva::new(0), memory, access, ram).unwrap();
             let expected = machine.truth(0, 0, access);
             match outcome {
                 Outcome::Mapped { mapping, .. } => {
@@ -182,7 +182,7 @@ fn the_walker_agrees() {
                     found += 1;
                 }
                 Outcome::Fault(error) => assert_eq!(expected, Err(error), "{entries:x?}"),
-                Outcome::Kill(_) => assert_eq!(truth, None, "{entries:x?}"),
+                Outcome::Bad(_) => assert_eq!(truth, None, "{entries:x?}"),
             }
         }
     });
