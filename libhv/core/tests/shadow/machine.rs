@@ -261,8 +261,19 @@ pub struct Pool {
     capacity: usize,
 }
 
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            entries: PoolEntries::default(),
+            fresh: Run::default(),
+            returned: Vec::new(),
+            capacity: 0,
+        }
+    }
+}
+
 impl Pool {
-    fn new(capacity: usize) -> Self {
+    pub fn new(capacity: usize) -> Self {
         let mut frames = FrameAllocator::new();
         let end = POOL_BASE + ((capacity as u64) << 12);
         frames.add(Hpa::new(POOL_BASE)..Hpa::new(end)).unwrap();
