@@ -11,6 +11,7 @@ const LIMITS: &[(&str, u32)] = &[
     ("flush_async", 250),
     ("demand_fault_read", 1500),
     ("demand_fault_dirty", 1500),
+    ("demand_fault_cold", 1500),
 ];
 
 fn main() {

@@ -62,7 +62,7 @@ mod tests {
         for root in [
             [0x200_1001, 0, 0, 0x200_1001],
             [0x200_1001, 0x200_2001, 0x200_3001, 0x200_4001],
-            [0, 0, 0, 0x3fff_001],
+            [0, 0, 0, 0x03ff_f001],
         ] {
             assert_eq!(detect(&root, RAM), Detected::Pae, "{root:x?}");
         }

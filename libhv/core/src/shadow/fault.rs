@@ -7,8 +7,8 @@ use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
 use crate::memory::{BadAddress, GuestMemory};
 use crate::paging::{
-    Access, AccessKind, BadEntry, Format, Mapping, Outcome, Presence, Privilege, bits, error,
-    propagate,
+    Access, AccessKind, BadEntry, Counterpart, Format, Mapping, Outcome, Presence, Privilege, bits,
+    error, propagate,
 };
 
 /// What a page fault came to.
@@ -166,6 +166,11 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     fn directory(&mut self, quarter: u32, found: &Found) -> Option<TableId> {
         let root = self.current_root()?;
         let index = TableIndex::new(quarter);
+        let named = self.tables.child(root, index);
+        if named.is_some() && matches!(F::COUNTERPART, Counterpart::DirectoryEntries(_)) {
+            // It stands for the gigabyte itself: the guest has nothing that it could put in its place.
+            return named;
+        }
         let mirror = match (self.current, found.directory) {
             (Current::Linear, _) => Mirror::LinearDirectory { quarter },
             (Current::Root(_), Some(table)) => Mirror::GuestDirectory(table),
@@ -174,7 +179,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             }
             (Current::Root(root), None) => Mirror::Directory { root, quarter },
         };
-        if let Some(id) = self.tables.child(root, index) {
+        if let Some(id) = named {
             if self.tables.table(id)?.mirror == mirror {
                 return Some(id);
             }

@@ -13,8 +13,6 @@ use std::collections::{HashMap, HashSet};
 const KERNELS: [u32; 2] = [0xd000_0000, 0x8000_0000];
 /// Frames are tables, roots and data at once.
 const FRAMES: u64 = 8;
-/// Roots in a frame.
-const ROOTS_PER_FRAME: u64 = 4096 / ROOT_BYTES;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -68,7 +66,7 @@ fn steps() -> impl Strategy<Value = Step> {
 /// A root for each of the first 16 numbers, and again: in all frames, and two in one if they fit.
 fn root(by: u8) -> u64 {
     let (frame, place) = (u64::from(by) % FRAMES, u64::from(by) / FRAMES % 2);
-    frame << 12 | place % ROOTS_PER_FRAME * ROOT_BYTES
+    (frame << 12) | (place * ROOT_BYTES & 0xfff)
 }
 
 /// An address that goes through some of `INDICES` at each level.
@@ -193,7 +191,7 @@ impl Guest {
                 self.machine.set_pgd(named_root(by), index);
             }
             Step::SetPmd { frame } => {
-                let table = Gpa::new(u64::from(frame) % (FRAMES + 1) << 12);
+                let table = Gpa::new((u64::from(frame) % (FRAMES + 1)) << 12);
                 let told = self.machine.shadow.set_pmd(&self.machine.ram, table);
                 assert_eq!(told.map(|told| told.is_ok()), Ok(G::SHAPE.len() > 2));
             }

@@ -254,22 +254,12 @@ impl GuestMemory for Ram {
 type PoolEntries = Rc<RefCell<Vec<[u64; 512]>>>;
 
 /// Table frames whose entries the processor model reads as well.
+#[derive(Default)]
 pub struct Pool {
     entries: PoolEntries,
     fresh: Run<Table>,
     returned: Vec<Frame<Table>>,
     capacity: usize,
-}
-
-impl Default for Pool {
-    fn default() -> Self {
-        Self {
-            entries: PoolEntries::default(),
-            fresh: Run::default(),
-            returned: Vec::new(),
-            capacity: 0,
-        }
-    }
 }
 
 impl Pool {

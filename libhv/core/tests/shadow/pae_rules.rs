@@ -3,9 +3,7 @@
 
 use super::rules::{GVA, HIGH, LEAF, OTHER, PAGE, USER, frame, machine, map};
 use super::{G, Guest, ROOTS, set_pmd};
-use crate::machine::{
-    EXECUTE, Pool, READ, Ram, Seen, USER_EXECUTE, USER_READ, WRITE, slot_size,
-};
+use crate::machine::{EXECUTE, Pool, READ, Ram, Seen, USER_EXECUTE, USER_READ, WRITE, slot_size};
 use hv_core::address::{Gpa, Gva};
 use hv_core::kill::Kill;
 use hv_core::paging::{Paging, bits};
@@ -191,14 +189,16 @@ fn a17_a_page_directory_that_is_its_own_leaf_table_maps_guest_ram_only() {
     let mut machine = machine();
     let own = directory(&machine, ROOTS[0], GVA);
     machine.tables().set(own, 511, own << 12 | 7);
-    let window = |page: u32| 511 * SLOT | page << 12;
+    let window = |page: u32| (511 * SLOT) | (page << 12);
     assert_eq!(machine.access(window(0), WRITE), frame(USER[0] as u32));
     assert_eq!(machine.access(window(511), WRITE), frame(own as u32));
     // A root's own frame as its page directory, so that roots are entries that name leaf tables: whatever
     // that comes to, the audit finds guest RAM only.
-    machine.tables().set_at(ROOTS[0] + 16, ROOTS[0] & !0xfff | 1);
+    machine
+        .tables()
+        .set_at(ROOTS[0] + 16, ROOTS[0] & !0xfff | 1);
     for slot in 0..8 {
-        machine.access(0x8000_0000 | slot * SLOT, READ);
+        machine.access(0x8000_0000 + slot * SLOT, READ);
     }
     machine.finish();
 }
