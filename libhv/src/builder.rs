@@ -10,10 +10,11 @@ use hv_core::address::PAGE_SIZE;
 use hv_core::clock::Clock as _;
 use hv_core::command_line::{MEMORY_MIB, Mode, Options};
 use hv_core::device::pci::{MAX_DEVICES, PciBus};
-use hv_core::frames::{Frame, OutOfFrames, Table};
+use hv_core::frames::OutOfFrames;
 use hv_core::load::{self, Boot, Modules};
 use hv_core::memory::GuestMemory as _;
-use hv_core::shadow::{LEAST_TABLES, Shadow, Slot};
+use hv_core::paging::Paging;
+use hv_core::shadow::{LEAST_TABLES, Slot};
 use hv_hw::apic::LocalApic;
 use hv_hw::clock::{Clocks, Timer};
 use hv_hw::guest_ram::DirectRam;
@@ -22,7 +23,7 @@ use hv_hw::host_paging::{self, PageTables};
 use hv_hw::pic::Pic;
 use hv_hw::storage;
 use hv_hw::switch::{Isolation, Switch};
-use hv_hw::table_pool::FixedPool;
+use hv_hw::table_pool::{Cell, FixedPool};
 
 /// One mebibyte.
 pub const MIB: u64 = 1 << 20;
@@ -45,6 +46,7 @@ pub struct Builder {
     shadow_budget: Option<u64>,
     roots: usize,
     isolation: Isolation,
+    paging: Paging,
     kernel: Option<&'static [u8]>,
     initrd: Option<&'static [u8]>,
     command_line: &'static str,
@@ -62,6 +64,7 @@ impl Builder {
             shadow_budget: None,
             roots: ROOTS,
             isolation: Isolation::Shared,
+            paging: Paging::Auto,
             kernel: None,
             initrd: None,
             command_line: "",
@@ -115,6 +118,13 @@ impl Builder {
         self
     }
 
+    /// The guest's paging format; without this it is told from the first root that the guest loads.
+    /// `paging=` comes first.
+    pub fn paging(mut self, paging: Paging) -> Self {
+        self.paging = paging;
+        self
+    }
+
     /// Accesses to these ports become exits instead of reaching a device.
     pub fn claim_ports(mut self, ports: RangeInclusive<u16>) -> Self {
         self.claimed = Some(ports);
@@ -165,6 +175,10 @@ impl Builder {
         }
         if let Some(roots) = options.roots {
             self.roots = roots as usize;
+        }
+
+        if let Some(paging) = options.paging {
+            self.paging = paging;
         }
 
         let before = self.machine.frames.statistics().free;
@@ -254,16 +268,15 @@ impl Builder {
         let frames = &mut self.machine.frames;
         let mut take = |count| frames.take(count, 1).map_err(out_of("shadow page tables"));
         let run = take(tables as u64)?;
-        let stack = take(storage::frames_for::<Option<Frame<Table>>>(tables))?;
-        let written = take(storage::frames_for::<u8>(tables))?;
+        let cells = take(storage::frames_for::<Cell>(tables))?;
         let slots = take(storage::frames_for::<Slot>(tables))?;
-        let stack = storage::array(stack.into_state(), tables, || None);
-        let written = storage::array(written.into_state(), tables, || 0);
+        let cells = storage::array(cells.into_state(), tables, Cell::default);
         let slots = storage::array(slots.into_state(), tables, Slot::default);
-        Ok(Shadow::new(
-            FixedPool::new(run.into_state(), stack, written),
+        Ok(HostShadow::new(
+            FixedPool::new(run.into_state(), cells),
             slots,
             self.roots,
+            self.paging,
         ))
     }
 }

@@ -12,7 +12,7 @@ use hv_core::memory::{BadAddress, GuestMemory as _};
 use hv_core::personality::lguest::{Changes, Counters, Lguest};
 use hv_core::personality::{BadIrq, End, Next, NoHandler, Trap, Ts};
 use hv_core::registers::Registers;
-use hv_core::shadow::{self, Invalidation, Shadow, Slot};
+use hv_core::shadow::{self, AnyFormatShadow, Invalidation, Slot};
 use hv_hw::apic::{SPURIOUS_VECTOR, TIMER_VECTOR};
 use hv_hw::clock::{Clocks, Timer};
 use hv_hw::guest_ram::DirectRam;
@@ -22,7 +22,7 @@ use hv_hw::switch::{HwExit, Switch, TaskSwitched};
 use hv_hw::table_pool::FixedPool;
 
 /// The shadow with the host's own frames and storage.
-pub(crate) type HostShadow = Shadow<FixedPool, &'static mut [Slot]>;
+pub(crate) type HostShadow = AnyFormatShadow<FixedPool, &'static mut [Slot]>;
 /// The personality with the host's own memory and shadow.
 pub(crate) type HostLguest = Lguest<DirectRam, HostShadow, ClaimedPorts<PciBus<Device>>>;
 

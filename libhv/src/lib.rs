@@ -27,10 +27,11 @@ pub use hv_core::memory::BadAddress;
 pub use hv_core::personality::{BadIrq, NoHandler};
 pub use hv_core::registers::Registers;
 pub use hv_hw::switch::Isolation;
+pub use hv_core::paging::Paging;
 
 /// What an application needs.
 pub mod prelude {
-    pub use crate::{Com1, Console, Exit, Guest, MIB, Machine, StartError, Status, Stop};
+    pub use crate::{Com1, Console, Exit, Guest, MIB, Machine, Paging, StartError, Status, Stop};
 }
 
 /// What `entry!` expands to; not for applications.

@@ -1,5 +1,6 @@
 //! The host's command line: words for the host, then ` -- `, then the guest's own command line.
 
+use crate::paging::Paging;
 use core::fmt;
 use core::ops::RangeInclusive;
 
@@ -40,6 +41,8 @@ pub struct Options<'a> {
     pub memory_mib: Option<u32>,
     /// `roots=`: size of the root cache, within [`ROOTS`].
     pub roots: Option<u32>,
+    /// `paging=`: the guest's paging format.
+    pub paging: Option<Paging>,
     /// Everything after ` -- `, byte for byte.
     pub guest: Option<&'a [u8]>,
 }
@@ -75,7 +78,7 @@ impl fmt::Display for CommandLineError {
         match self {
             Self::UnknownWord(word) => write!(
                 f,
-                "unknown word {LINE}: `{word}`; known: log=, mode=, memory=, roots=, --"
+                "unknown word {LINE}: `{word}`; known: log=, mode=, memory=, roots=, paging=, --"
             ),
             Self::UnknownValue { word, known } => {
                 write!(f, "unknown value {LINE}: `{word}`; known: {known}")
@@ -103,6 +106,12 @@ const LOG_LEVELS: &[(&[u8], LogLevel)] = &[
 const LOG_LEVEL_NAMES: &str = "off, error, warn, info, debug, trace";
 const MODES: &[(&[u8], Mode)] = &[(b"shared", Mode::Shared), (b"isolated", Mode::Isolated)];
 const MODE_NAMES: &str = "shared, isolated";
+const PAGING: &[(&[u8], Paging)] = &[
+    (b"auto", Paging::Auto),
+    (b"two-level", Paging::TwoLevel),
+    (b"pae", Paging::Pae),
+];
+const PAGING_NAMES: &str = "auto, two-level, pae";
 
 impl<'a> Options<'a> {
     /// Reads `line`. Words are separated by blanks; of two words with the same name the later one
@@ -135,6 +144,7 @@ impl<'a> Options<'a> {
         match name {
             b"log" => self.log = Some(choice(word, value, LOG_LEVELS, LOG_LEVEL_NAMES)?),
             b"mode" => self.mode = Some(choice(word, value, MODES, MODE_NAMES)?),
+            b"paging" => self.paging = Some(choice(word, value, PAGING, PAGING_NAMES)?),
             b"memory" => self.memory_mib = Some(number(word, value, MEMORY_MIB)?),
             b"roots" => self.roots = Some(number(word, value, ROOTS)?),
             _ => return Err(CommandLineError::UnknownWord(printable(word))),
@@ -194,12 +204,14 @@ mod tests {
 
     #[test]
     fn every_word_has_its_meaning() {
-        let line = b" log=debug  mode=isolated memory=64 roots=8 -- console=hvc0  quiet -- x";
+        let line =
+            b" log=debug  mode=isolated memory=64 roots=8 paging=pae -- console=hvc0  quiet -- x";
         let expected = Options {
             log: Some(LogLevel::Debug),
             mode: Some(Mode::Isolated),
             memory_mib: Some(64),
             roots: Some(8),
+            paging: Some(Paging::Pae),
             guest: Some(b"console=hvc0  quiet -- x"),
         };
         assert_eq!(Options::parse(line), Ok(expected));
@@ -243,11 +255,15 @@ mod tests {
     fn refusals_name_the_word_and_the_limit() {
         assert_eq!(
             refusal("foo mode=shared"),
-            "unknown word on the host's command line: `foo`; known: log=, mode=, memory=, roots=, --"
+            "unknown word on the host's command line: `foo`; known: log=, mode=, memory=, roots=, paging=, --"
         );
         assert_eq!(
             refusal("mode=fast"),
             "unknown value on the host's command line: `mode=fast`; known: shared, isolated"
+        );
+        assert_eq!(
+            refusal("paging=4"),
+            "unknown value on the host's command line: `paging=4`; known: auto, two-level, pae"
         );
         assert_eq!(
             refusal("log"),

@@ -44,7 +44,12 @@ pub enum Kill {
     /// The kernel stack is not mapped writable.
     BadStackPage(Gva),
     /// SET_PGD past the table.
-    BadPgdIndex(u32),
+    BadPgdIndex {
+        /// The index.
+        index: u32,
+        /// Entries that the table has.
+        entries: u32,
+    },
     /// A top-level entry with flags or a frame that this ABI does not have.
     BadPageDirectoryEntry(u64),
     /// A middle-level entry likewise.
@@ -101,7 +106,9 @@ impl fmt::Display for Kill {
             Kill::BadStackSegment(selector) => write!(f, "bad stack segment {selector:#x}"),
             Kill::BadStackPages(pages) => write!(f, "bad stack pages {pages}"),
             Kill::BadStackPage(gva) => write!(f, "bad stack page {gva}"),
-            Kill::BadPgdIndex(index) => write!(f, "Attempt to set pgd {index}/1024"),
+            Kill::BadPgdIndex { index, entries } => {
+                write!(f, "Attempt to set pgd {index}/{entries}")
+            }
             Kill::BadPageDirectoryEntry(entry) => write!(f, "bad page directory entry {entry:#x}"),
             Kill::BadPageMiddleDirectoryEntry(entry) => {
                 write!(f, "bad page middle directory entry {entry:#x}")

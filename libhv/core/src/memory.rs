@@ -55,6 +55,13 @@ pub trait GuestMemory {
     /// did not, and nothing was written. `at` is rounded down to a multiple of four.
     fn compare_exchange_u32(&self, at: Gpa, current: u32, new: u32) -> Result<bool, BadAddress>;
 
+    /// Reads a 64-bit word at any alignment.
+    fn read_u64(&self, at: Gpa) -> Result<u64, BadAddress>;
+
+    /// Atomically replaces the aligned word at `at` if it still holds `current`. `Ok(false)`: it
+    /// did not, and nothing was written. `at` is rounded down to a multiple of eight.
+    fn compare_exchange_u64(&self, at: Gpa, current: u64, new: u64) -> Result<bool, BadAddress>;
+
     /// The host frame behind a RAM frame, or `None` when `gfn` is not RAM.
     fn host_frame(&self, gfn: Gfn) -> Option<Hpa>;
 

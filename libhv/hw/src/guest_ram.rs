@@ -2,7 +2,7 @@
 
 use crate::direct_map;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use hv_core::address::{Gfn, Gpa, Hpa, PAGE_SIZE};
 use hv_core::frames::{GuestRam, Run};
 use hv_core::memory::{Access, BadAddress, GuestMemory};
@@ -97,6 +97,28 @@ impl GuestMemory for DirectRam {
         // SAFETY: the span is checked and aligned; the processor's own page walks and the guest's
         // locked instructions are atomic with this.
         let word = unsafe { AtomicU32::from_ptr(word.as_ptr()) };
+        Ok(word
+            .compare_exchange(current, new, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok())
+    }
+
+    fn read_u64(&self, at: Gpa) -> Result<u64, BadAddress> {
+        let from = self.pointer(at, 8, Access::Read)?.cast::<u64>();
+        // SAFETY: as in `read_u32`.
+        Ok(unsafe {
+            if from.is_aligned() {
+                from.read_volatile()
+            } else {
+                u64::from_le_bytes(from.cast::<[u8; 8]>().read_volatile())
+            }
+        })
+    }
+
+    fn compare_exchange_u64(&self, at: Gpa, current: u64, new: u64) -> Result<bool, BadAddress> {
+        let at = Gpa::new(at.raw() & !7);
+        let word = self.pointer(at, 8, Access::Write)?.cast::<u64>();
+        // SAFETY: as in `compare_exchange_u32`.
+        let word = unsafe { AtomicU64::from_ptr(word.as_ptr()) };
         Ok(word
             .compare_exchange(current, new, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok())

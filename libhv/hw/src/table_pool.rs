@@ -1,70 +1,77 @@
 //! The budget of page-table frames for the shadow.
 
 use crate::direct_map;
-use core::arch::x86_64::{__m128i, _mm_setzero_si128};
 use core::ptr::NonNull;
 use hv_core::address::{Hpa, PAGE_SIZE};
 use hv_core::frames::{Frame, Run, Table, TableIndex, TablePool};
 
-/// Entries of a table that are cleared together: an eighth of it.
-const PORTION: usize = TableIndex::COUNT as usize / 8;
-/// Stores that clear a portion.
-const PORTION_STORES: usize = PORTION * size_of::<u64>() / size_of::<__m128i>();
+/// Bits of an entry's index within a group: the unit in which tables are cleared.
+const GROUP_SHIFT: u32 = 4;
+/// A group, in units that the compiler stores with one instruction each.
+type Group = [u128; (8 << GROUP_SHIFT) / 16];
 
 /// A fixed run of frames, handed out one by one. What is used up is used up: the shadow has to evict.
 ///
-/// Tables are handed out empty. A page fault waits for that, so only what was written since is
-/// cleared: most tables hold a few neighbouring entries.
+/// A table is handed out empty, and most have few entries when they come back. So the pool knows which
+/// parts of each table were written, and clears those alone: a page fault that needs new tables would
+/// otherwise spend most of its time on clearing.
 pub struct FixedPool {
-    /// Frames that were never handed out.
+    /// Frames that were never handed out. They are clear.
     fresh: Run<Table>,
-    /// Frames that came back, in the first `returned` cells.
-    stack: &'static mut [Option<Frame<Table>>],
+    cells: &'static mut [Cell],
+    /// Frames that came back are in so many cells, the first ones.
     returned: usize,
-    /// For each frame a bit a portion: set when it may hold anything but zeros.
-    written: &'static mut [u8],
     first: Hpa,
     capacity: usize,
 }
 
+/// Bookkeeping for each frame of the pool.
+#[derive(Default)]
+pub struct Cell {
+    /// A frame that came back: one of the pool, whichever.
+    returned: Option<Frame<Table>>,
+    /// Of the frame with this cell's number: a bit for each group of entries that was written since it
+    /// was last clear.
+    written: u32,
+}
+
+impl Default for FixedPool {
+    /// A pool of no frames.
+    fn default() -> Self {
+        Self::new(Run::default(), &mut [])
+    }
+}
+
 impl FixedPool {
-    /// A pool of all frames in `run`, cleared. `stack` and `written` have a cell for each of them.
-    pub fn new(
-        run: Run<Table>,
-        stack: &'static mut [Option<Frame<Table>>],
-        written: &'static mut [u8],
-    ) -> Self {
-        let capacity = (run.count() as usize).min(stack.len()).min(written.len());
-        // SAFETY: the run is owned, and mapped writable by the direct map.
-        unsafe {
-            direct_map::pointer(run.start())
-                .write_bytes(0, run.count() as usize * PAGE_SIZE as usize)
-        };
-        written.fill(0);
+    /// A pool of all frames in `run`, which are cleared. `cells` has one for each of them.
+    pub fn new(run: Run<Table>, cells: &'static mut [Cell]) -> Self {
+        let capacity = (run.count() as usize).min(cells.len());
+        if capacity != 0 {
+            let bytes = capacity * PAGE_SIZE as usize;
+            // SAFETY: the frames are owned, and mapped writable by the direct map.
+            unsafe { direct_map::pointer(run.start()).write_bytes(0, bytes) };
+        }
         Self {
             first: run.start(),
             fresh: run,
-            stack,
+            cells,
             returned: 0,
-            written,
             capacity,
         }
     }
 
-    fn number(&self, table: &Frame<Table>) -> usize {
-        ((table.address().raw() - self.first.raw()) / u64::from(PAGE_SIZE)) as usize
-    }
-
+    /// Clears what was written in a table.
     fn clear(&mut self, table: &Frame<Table>) {
-        let number = self.number(table);
-        let written = core::mem::take(&mut self.written[number]);
-        for portion in (0..8).filter(|portion| written & 1 << portion != 0) {
-            let start = direct_map::pointer(table.address()).cast::<__m128i>();
-            for store in portion * PORTION_STORES..(portion + 1) * PORTION_STORES {
-                // SAFETY: in the table's own frame, which is owned and mapped. Volatile, because
-                // the compiler would make the loop a `memset`, which takes an instruction a word.
-                unsafe { start.add(store).write_volatile(_mm_setzero_si128()) };
-            }
+        let Some(number) = self.number_at(table.address()) else {
+            return;
+        };
+        let mut written = core::mem::take(&mut self.cells[number].written);
+        let groups: NonNull<Group> = direct_map::pointer(table.address()).cast();
+        while written != 0 {
+            // SAFETY: a table has a group for each of the 32 bits; the frame is owned and mapped, and a
+            // table that came back is one that the processor uses no more.
+            unsafe { groups.add(written.trailing_zeros() as usize).write([0; _]) };
+            written &= written - 1;
         }
     }
 }
@@ -84,20 +91,18 @@ impl TablePool for FixedPool {
     }
 
     fn take(&mut self) -> Option<Frame<Table>> {
-        let table = match self.returned.checked_sub(1) {
-            Some(top) => {
-                self.returned = top;
-                self.stack[top].take()?
-            }
-            None => self.fresh.take_first()?,
+        let Some(top) = self.returned.checked_sub(1) else {
+            return self.fresh.take_first();
         };
+        self.returned = top;
+        let table = self.cells[top].returned.take()?;
         self.clear(&table);
         Some(table)
     }
 
     fn give(&mut self, table: Frame<Table>) {
         // There is a cell for every frame of the pool, and only those are `Frame<Table>`s.
-        self.stack[self.returned] = Some(table);
+        self.cells[self.returned].returned = Some(table);
         self.returned += 1;
     }
 
@@ -113,8 +118,9 @@ impl TablePool for FixedPool {
     }
 
     fn set(&mut self, table: &mut Frame<Table>, index: TableIndex, value: u64) {
-        let number = self.number(table);
-        self.written[number] |= 1 << (usize::from(index.raw()) / PORTION);
+        if let Some(number) = self.number_at(table.address()) {
+            self.cells[number].written |= 1 << (index.raw() >> GROUP_SHIFT);
+        }
         // SAFETY: as in `get`. An aligned 64-bit store: the processor sees the old entry or the new.
         unsafe { entry(table, index).write_volatile(value) }
     }

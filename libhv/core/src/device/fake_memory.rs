@@ -95,6 +95,21 @@ impl GuestMemory for FakeMemory {
         Ok(true)
     }
 
+    fn read_u64(&self, at: Gpa) -> Result<u64, BadAddress> {
+        let mut word = [0; 8];
+        self.read(at, &mut word)?;
+        Ok(u64::from_le_bytes(word))
+    }
+
+    fn compare_exchange_u64(&self, at: Gpa, current: u64, new: u64) -> Result<bool, BadAddress> {
+        let at = Gpa::new(at.raw() & !7);
+        if self.read_u64(at)? != current {
+            return Ok(false);
+        }
+        self.write(at, &new.to_le_bytes())?;
+        Ok(true)
+    }
+
     fn host_frame(&self, gfn: Gfn) -> Option<Hpa> {
         (gfn < self.frames()).then(|| Hpa::new(gfn.start().raw()))
     }

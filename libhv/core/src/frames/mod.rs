@@ -117,6 +117,13 @@ impl<S> Run<S> {
     }
 }
 
+impl<S> Default for Run<S> {
+    /// A run of no frames.
+    fn default() -> Self {
+        Self::of(Hfn::new(0), 0)
+    }
+}
+
 impl Run<Free> {
     /// Decides what the frames are for.
     pub fn into_state<S>(self) -> Run<S> {

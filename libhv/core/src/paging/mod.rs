@@ -1,14 +1,16 @@
 //! Page tables, as the guest writes them and as the processor reads them.
 
+mod detect;
 mod format;
 mod propagate;
 pub mod walker;
 
-pub use format::{Format, TwoLevel};
-pub use propagate::{Mapping, Outcome, propagate};
+pub use detect::{Detected, Paging, detect};
+pub use format::{BadEntry, Counterpart, EntryWidth, Format, Level, Pae, TwoLevel};
+pub use propagate::{Mapping, Outcome, Path, propagate};
 
 /// Bits of a page-table entry that guest formats and the processor's own share (Intel SDM volume 3,
-/// tables 4-5, 4-6 and 4-20).
+/// tables 4-5, 4-6, 4-8 to 4-11 and 4-20).
 pub mod bits {
     /// Present.
     pub const P: u64 = 1 << 0;
@@ -22,6 +24,8 @@ pub mod bits {
     pub const D: u64 = 1 << 6;
     /// In a middle entry: a large page. In a leaf: PAT.
     pub const PS: u64 = 1 << 7;
+    /// No instructions may be fetched. Entries of four bytes have no such bit.
+    pub const NX: u64 = 1 << 63;
     /// The frame in an entry of the processor's own format.
     pub const FRAME: u64 = 0x000f_ffff_ffff_f000;
 }
@@ -36,6 +40,8 @@ pub mod error {
     pub const USER: u32 = 1 << 2;
     /// A reserved bit was set.
     pub const RESERVED: u32 = 1 << 3;
+    /// The access was an instruction fetch. Said only where entries have an NX bit.
+    pub const FETCH: u32 = 1 << 4;
 }
 
 /// An access that a translation is asked for.
@@ -50,10 +56,12 @@ pub struct Access {
 /// What an access does. Two-level tables know no difference between reading and executing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AccessKind {
-    /// Reads or executes.
+    /// Reads data.
     Read,
-    /// Writes.
+    /// Writes data.
     Write,
+    /// Fetches an instruction.
+    Execute,
 }
 
 /// Who makes an access. Ring 1, the guest's kernel, is supervisor to paging.
@@ -71,6 +79,8 @@ impl Access {
         Self {
             kind: if code & error::WRITE != 0 {
                 AccessKind::Write
+            } else if code & error::FETCH != 0 {
+                AccessKind::Execute
             } else {
                 AccessKind::Read
             },
@@ -82,21 +92,23 @@ impl Access {
         }
     }
 
-    /// The error code of this access, refused by a translation that is or is not there.
+    /// The error code of this access, refused by a translation that is or is not there, where entries
+    /// have an NX bit.
     pub const fn error(self, presence: Presence) -> u32 {
         let present = match presence {
             Presence::Present => error::PRESENT,
             Presence::Absent => 0,
         };
-        let write = match self.kind {
-            AccessKind::Write => error::WRITE,
+        let kind = match self.kind {
             AccessKind::Read => 0,
+            AccessKind::Write => error::WRITE,
+            AccessKind::Execute => error::FETCH,
         };
         let user = match self.privilege {
             Privilege::User => error::USER,
             Privilege::Supervisor => 0,
         };
-        present | write | user
+        present | kind | user
     }
 }
 

@@ -1,18 +1,23 @@
 //! From the guest's entries to the processor's: one pure function.
 
-use super::{Access, AccessKind, Format, Presence, Privilege, bits};
+use super::{Access, AccessKind, BadEntry, Format, Level, Presence, Privilege, bits};
 use crate::address::{Gfn, Gpa, Gva, Hpa};
-use crate::kill::Kill;
+use crate::memory::BadAddress;
 
 /// What the guest's entries come to for one access.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Outcome {
     /// The access is allowed.
-    Mapped(Mapping),
+    Mapped {
+        /// The translation.
+        mapping: Mapping,
+        /// Where it was found.
+        path: Path,
+    },
     /// The guest gets a page fault with this error code.
     Fault(u32),
     /// The guest's entries are none that this ABI has.
-    Kill(Kill),
+    Bad(BadEntry),
 }
 
 /// A translation that allows the access it was made for.
@@ -22,6 +27,21 @@ pub struct Mapping {
     pub frame: Gfn,
     /// The guest's leaf entry with the accessed and dirty bits that this access sets.
     pub leaf: u64,
+}
+
+/// The tables that a translation was found in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Path {
+    /// The guest's page directory, where its format has such.
+    pub directory: Option<Gfn>,
+    /// RW and US, as far as all levels above the leaf grant them.
+    pub rights: u64,
+    /// The leaf table.
+    pub table: Gfn,
+    /// Where the leaf entry is.
+    pub at: Gpa,
+    /// The leaf entry as it was found.
+    pub entry: u64,
 }
 
 impl Mapping {
@@ -38,14 +58,14 @@ impl Mapping {
     /// PWT and PAT would let it choose memory types for the host's RAM, and the available bits mean
     /// nothing to the processor.
     pub const fn shadow(&self, host: Hpa) -> u64 {
-        let user = self.leaf & bits::US;
+        let rights = self.leaf & (bits::US | bits::NX);
         let writable = if self.leaf & bits::D != 0 {
             self.leaf & bits::RW
         } else {
             0
         };
         // Accessed and dirty are set already: the processor never has to write this entry.
-        host.raw() & bits::FRAME | bits::P | user | writable | bits::A | bits::D
+        host.raw() & bits::FRAME | bits::P | rights | writable | bits::A | bits::D
     }
 
     /// The guest-physical address of `gva`'s byte.
@@ -56,47 +76,92 @@ impl Mapping {
     }
 }
 
-/// Decides an access by the guest's top-level and leaf entry, as a processor with CR0.WP set would.
+/// Decides an access to `gva` by the tables of `root`, as a processor with CR0.WP and, where the
+/// format has the bit, EFER.NXE set would.
 ///
-/// `leaf` is asked for the leaf entry of the table at a frame; it is not called when the top-level
-/// entry already decides. `ram`: the first frame that is not RAM.
+/// `read` is asked for the entry at an address, once for each level, and not below an entry that
+/// already decides. `ram`: the first frame that is not RAM.
+///
+/// # Errors
+/// Those of `read`.
+#[inline]
 pub fn propagate<F: Format>(
-    top: u64,
-    leaf: impl FnOnce(Gfn) -> Result<u64, Kill>,
+    root: Gpa,
+    gva: Gva,
+    mut read: impl FnMut(Gpa) -> Result<u64, BadAddress>,
     access: Access,
     ram: Gfn,
-) -> Outcome {
-    decide::<F>(top, leaf, access, ram).unwrap_or_else(Outcome::Kill)
-}
+) -> Result<Outcome, BadAddress> {
+    let fault = |presence| Ok(Outcome::Fault(access.error(presence) & F::ERROR));
 
-fn decide<F: Format>(
-    top: u64,
-    leaf: impl FnOnce(Gfn) -> Result<u64, Kill>,
-    access: Access,
-    ram: Gfn,
-) -> Result<Outcome, Kill> {
-    let absent = Outcome::Fault(access.error(Presence::Absent));
-    let refused = Outcome::Fault(access.error(Presence::Present));
+    let top = read(F::entry(root, &F::TOP, gva))?;
     if top & bits::P == 0 {
-        return Ok(absent);
+        return fault(Presence::Absent);
     }
-    let leaf = leaf(F::check_top(top, ram)?)?;
-    if leaf & bits::P == 0 {
-        return Ok(absent);
+    let mut table = match F::TOP.check(top, ram) {
+        Ok(frame) => frame,
+        Err(bad) => return Ok(Outcome::Bad(bad)),
+    };
+    let mut granted = grants(top, &F::TOP);
+    let mut directory = None;
+    for level in F::MIDDLE {
+        directory = Some(table);
+        let entry = read(F::entry(table.start(), level, gva))?;
+        if entry & bits::P == 0 {
+            return fault(Presence::Absent);
+        }
+        table = match level.check(entry, ram) {
+            Ok(frame) => frame,
+            Err(bad) => return Ok(Outcome::Bad(bad)),
+        };
+        granted &= grants(entry, level);
+    }
+    let at = F::entry(table.start(), &F::LEAF, gva);
+    let entry = read(at)?;
+    if entry & bits::P == 0 {
+        return fault(Presence::Absent);
     }
     // A right exists only if every level grants it.
-    let rights = top & leaf;
-    if access.kind == AccessKind::Write && rights & bits::RW == 0 {
-        return Ok(refused);
+    let needed = needs(access);
+    if granted & grants(entry, &F::LEAF) & needed != needed {
+        return fault(Presence::Present);
     }
-    if access.privilege == Privilege::User && rights & bits::US == 0 {
-        return Ok(refused);
-    }
-    let frame = F::check_leaf(leaf, ram)?;
+    let frame = match F::LEAF.check(entry, ram) {
+        Ok(frame) => frame,
+        Err(bad) => return Ok(Outcome::Bad(bad)),
+    };
     let dirty = if access.kind == AccessKind::Write {
         bits::D
     } else {
         0
     };
-    Ok(Outcome::Mapped(Mapping::of(frame, leaf | bits::A | dirty)))
+    Ok(Outcome::Mapped {
+        mapping: Mapping::of(frame, entry | bits::A | dirty),
+        path: Path {
+            directory,
+            rights: granted & (bits::RW | bits::US),
+            table,
+            at,
+            entry,
+        },
+    })
+}
+
+/// What RW, US and NX of an entry grant, with NX turned round so that every bit grants something.
+const fn grants(entry: u64, level: &Level) -> u64 {
+    entry ^ bits::NX | !level.rights
+}
+
+/// The bit that has to be granted at every level.
+const fn needs(access: Access) -> u64 {
+    let kind = match access.kind {
+        AccessKind::Read => 0,
+        AccessKind::Write => bits::RW,
+        AccessKind::Execute => bits::NX,
+    };
+    let privilege = match access.privilege {
+        Privilege::Supervisor => 0,
+        Privilege::User => bits::US,
+    };
+    kind | privilege
 }

@@ -5,7 +5,7 @@ use crate::frames::TablePool;
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
 use crate::paging::{Access, AccessKind, Format, Privilege};
-use crate::shadow::{Fault, Shadow, Slot};
+use crate::shadow::{AnyFormatShadow, Fault, NoMiddleTables, Shadow, Slot, with_shadow};
 
 /// Memory translation of one guest, as a personality needs it.
 ///
@@ -40,7 +40,8 @@ pub trait Mmu {
     /// `root` is the current root from now on.
     fn new_pgtable(&mut self, memory: &impl GuestMemory, root: Gpa) -> Result<(), Kill>;
 
-    /// The leaf for `gva` in `root` became `entry`; 0 says only that it changed.
+    /// The leaf for `gva` in `root` became `entry`; 0 says only that it changed. Entries of fewer than
+    /// 64 bits are in the low ones; the others do not count.
     fn set_pte(
         &mut self,
         memory: &impl GuestMemory,
@@ -51,6 +52,14 @@ pub trait Mmu {
 
     /// Top-level entry `index` of `root` changed.
     fn set_pgd(&mut self, memory: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill>;
+
+    /// An entry of the page directory at `table` changed: one that is neither top nor leaf. The inner
+    /// error says that the guest's tables have no such level.
+    fn set_pmd(
+        &mut self,
+        memory: &impl GuestMemory,
+        table: Gpa,
+    ) -> Result<Result<(), NoMiddleTables>, Kill>;
 
     /// Forget the current root's translations below the kernel's address.
     fn flush_user(&mut self, memory: &impl GuestMemory) -> Result<(), Kill>;
@@ -111,6 +120,14 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T
         Shadow::set_pgd(self, root, index)
     }
 
+    fn set_pmd(
+        &mut self,
+        memory: &impl GuestMemory,
+        table: Gpa,
+    ) -> Result<Result<(), NoMiddleTables>, Kill> {
+        Shadow::set_pmd(self, memory, table)
+    }
+
     fn flush_user(&mut self, _memory: &impl GuestMemory) -> Result<(), Kill> {
         Shadow::flush_user(self);
         Ok(())
@@ -122,5 +139,76 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T
 
     fn set_kernel_address(&mut self, start: Gva) {
         Shadow::set_kernel_address(self, start);
+    }
+}
+
+impl<T, S> Mmu for AnyFormatShadow<T, S>
+where
+    T: TablePool + Default,
+    S: AsRef<[Slot]> + AsMut<[Slot]> + Default,
+{
+    fn page_fault(
+        &mut self,
+        memory: &impl GuestMemory,
+        gva: Gva,
+        error: u32,
+    ) -> Result<Fault, Kill> {
+        with_shadow!(self, shadow => Mmu::page_fault(shadow, memory, gva, error))
+    }
+
+    fn guest_access(
+        &mut self,
+        memory: &impl GuestMemory,
+        gva: Gva,
+        kind: AccessKind,
+    ) -> Result<Result<Gpa, u32>, Kill> {
+        with_shadow!(self, shadow => Mmu::guest_access(shadow, memory, gva, kind))
+    }
+
+    fn translate(&self, memory: &impl GuestMemory, gva: Gva) -> Option<Gpa> {
+        with_shadow!(self, shadow => Mmu::translate(shadow, memory, gva))
+    }
+
+    fn set_stack(&mut self, memory: &impl GuestMemory, top: Gva, pages: u32) -> Result<(), Kill> {
+        with_shadow!(self, shadow => Mmu::set_stack(shadow, memory, top, pages))
+    }
+
+    fn new_pgtable(&mut self, memory: &impl GuestMemory, root: Gpa) -> Result<(), Kill> {
+        self.decide(memory, root);
+        with_shadow!(self, shadow => Mmu::new_pgtable(shadow, memory, root))
+    }
+
+    fn set_pte(
+        &mut self,
+        memory: &impl GuestMemory,
+        root: Gpa,
+        gva: Gva,
+        entry: u64,
+    ) -> Result<(), Kill> {
+        with_shadow!(self, shadow => Mmu::set_pte(shadow, memory, root, gva, entry))
+    }
+
+    fn set_pgd(&mut self, memory: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill> {
+        with_shadow!(self, shadow => Mmu::set_pgd(shadow, memory, root, index))
+    }
+
+    fn set_pmd(
+        &mut self,
+        memory: &impl GuestMemory,
+        table: Gpa,
+    ) -> Result<Result<(), NoMiddleTables>, Kill> {
+        with_shadow!(self, shadow => Mmu::set_pmd(shadow, memory, table))
+    }
+
+    fn flush_user(&mut self, memory: &impl GuestMemory) -> Result<(), Kill> {
+        with_shadow!(self, shadow => Mmu::flush_user(shadow, memory))
+    }
+
+    fn flush_all(&mut self, memory: &impl GuestMemory) -> Result<(), Kill> {
+        with_shadow!(self, shadow => Mmu::flush_all(shadow, memory))
+    }
+
+    fn set_kernel_address(&mut self, start: Gva) {
+        with_shadow!(self, shadow => Mmu::set_kernel_address(shadow, start));
     }
 }

@@ -2,20 +2,24 @@
 
 use super::slot::{Mirror, Slot, TableId};
 use super::{Place, Shadow};
-use crate::address::{Gpa, Gva};
+use crate::address::{Gfn, Gpa, Gva};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
-use crate::paging::{Format, Mapping, bits};
+use crate::paging::{Counterpart, Format, Mapping, bits};
 use hv_abi::lguest::RESERVE_MEM;
 
 /// Bits of a leaf entry that the processor sets, or that mean nothing to it: two entries that differ
 /// in no others are the same translation.
 const INSIGNIFICANT: u64 = bits::A | bits::D | 0xe00;
 
+/// SET_PMD from a guest whose format has no tables between the top and the leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoMiddleTables;
+
 impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> {
-    /// SET_PTE: the leaf entry for `gva` became `entry`, in `root` or, for kernel addresses, in all
-    /// roots. An unknown root is none of our business.
+    /// SET_PTE: the leaf entry for `gva` became `entry`, as far as the format's entries are wide, in
+    /// `root` or, for kernel addresses, in all roots. An unknown root is none of our business.
     ///
     /// # Errors
     /// When the address is reserved, or an entry that is present and in use names no RAM.
@@ -29,39 +33,48 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         if gva.raw() >= 0_u32.wrapping_sub(RESERVE_MEM) {
             return Err(Kill::PteInReservedWindow(gva));
         }
+        let entry = F::ENTRY.truncate(entry);
+        let place = Place::of(gva);
+        let quarter = TableIndex::new(place.quarter);
         let is_kernel = gva >= self.kernel_address;
         if !is_kernel && !self.is_known(root) {
             return Ok(());
         }
         let in_use = entry & bits::P != 0 && entry & (bits::A | bits::D) != 0;
         let mapping = match in_use {
-            true => Some(Mapping::of(F::check_leaf(entry, memory.frames())?, entry)),
+            true => Some(Mapping::of(F::LEAF.check(entry, memory.frames())?, entry)),
             false => None,
         };
         if !is_kernel {
             let root = self.cached_root(root);
-            self.set_leaf(memory, root, gva, mapping);
-        } else if self.is_shared(Place::of(gva).quarter) {
+            let directory = root.and_then(|root| self.tables.child(root, quarter));
+            if let Some(directory) = directory {
+                self.set_leaf(memory, directory, gva, mapping);
+            }
+        } else if self.is_shared(place.quarter) {
             // One directory serves all roots.
-            self.set_leaf(memory, self.current_table, gva, mapping);
+            if let Some(directory) = self.shared_directory(place.quarter) {
+                self.set_leaf(memory, directory, gva, mapping);
+            }
         } else {
-            self.for_all_roots(|shadow, root| shadow.set_leaf(memory, Some(root), gva, mapping));
+            self.for_all_roots(|shadow, root| {
+                if let Some(directory) = shadow.tables.child(root, quarter) {
+                    shadow.set_leaf(memory, directory, gva, mapping);
+                }
+            });
         }
         Ok(())
     }
 
-    /// Replaces one leaf of the shadow, where it has one.
+    /// Replaces one leaf of the shadow, where a directory has it.
     fn set_leaf(
         &mut self,
         memory: &impl GuestMemory,
-        root: Option<TableId>,
+        directory: TableId,
         gva: Gva,
         mapping: Option<Mapping>,
     ) {
         let place = Place::of(gva);
-        let Some(directory) = self.directory_of(root, place.quarter) else {
-            return;
-        };
         let Some(leaf) = self.tables.child(directory, place.directory) else {
             return;
         };
@@ -87,7 +100,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         let Mirror::Leaf { table, .. } = self.tables.table(leaf)?.mirror else {
             return None;
         };
-        let in_memory = u64::from(memory.read_u32(F::leaf_entry(table, gva)).ok()?);
+        let in_memory = F::ENTRY
+            .read(memory, F::entry(table.start(), &F::LEAF, gva))
+            .ok()?;
         if (in_memory ^ mapping.leaf) & !INSIGNIFICANT != 0 || in_memory & bits::A == 0 {
             return None;
         }
@@ -104,45 +119,67 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     /// # Errors
     /// When there is no such entry.
     pub fn set_pgd(&mut self, root: Gpa, index: u32) -> Result<(), Kill> {
-        if index >= F::TOP_ENTRIES {
-            return Err(Kill::BadPgdIndex(index));
+        let entries = F::TOP.entries;
+        if index >= entries {
+            return Err(Kill::BadPgdIndex { index, entries });
         }
-        let quarter = index.checked_div(F::TOP_ENTRIES_PER_DIRECTORY).unwrap_or(0);
-        if self.is_shared(quarter) {
-            self.drop_slot(self.current_table, quarter, index);
-        } else if F::top_start(index) >= self.kernel_address {
-            self.for_all_roots(|shadow, root| shadow.drop_slot(Some(root), quarter, index));
-        } else {
-            self.drop_slot(self.cached_root(root), quarter, index);
+        let start = Gva::new(index.wrapping_shl(F::TOP.shift));
+        if start >= self.kernel_address {
+            self.for_all_roots(|shadow, root| shadow.drop_top_entry(root, start));
+        } else if let Some(root) = self.cached_root(root) {
+            self.drop_top_entry(root, start);
         }
         Ok(())
     }
 
-    fn drop_slot(&mut self, root: Option<TableId>, quarter: u32, index: u32) {
-        if let Some(directory) = self.directory_of(root, quarter)
-            && self.unlink_slot(directory, index)
-        {
-            self.invalidation.add_all();
-        }
-    }
-
-    /// The directory of a quarter: the one of all roots, if there is such, else the one of `root`.
-    fn directory_of(&self, root: Option<TableId>, quarter: u32) -> Option<TableId> {
-        let named = root.and_then(|root| self.tables.child(root, TableIndex::new(quarter)));
-        match named {
-            None if self.is_shared(quarter) => {
-                self.tables.find(Mirror::KernelDirectory { quarter })
+    /// Clears what a top-level entry corresponds to: the one for the addresses from `start`.
+    fn drop_top_entry(&mut self, root: TableId, start: Gva) {
+        let place = Place::of(start);
+        match F::COUNTERPART {
+            Counterpart::Directory => {
+                self.unlink_quarter(root, place.quarter);
+                // What the directory holds may have changed with it.
+                if let Some(shared) = self.shared.get_mut(place.quarter as usize) {
+                    *shared = None;
+                }
             }
-            named => named,
+            Counterpart::DirectoryEntries(count) => {
+                let Some(directory) = self.tables.child(root, TableIndex::new(place.quarter))
+                else {
+                    return;
+                };
+                let first = u32::from(place.directory.raw());
+                for part in 0..count {
+                    let index = TableIndex::new(first.wrapping_add(part));
+                    if self.tables.unlink(directory, index) {
+                        self.invalidation.add_all();
+                    }
+                }
+            }
         }
     }
 
-    /// Applies a change to every root that is remembered; their number is the cache's limit at most.
-    fn for_all_roots(&mut self, mut change: impl FnMut(&mut Self, TableId)) {
-        let mut next = self.roots.newest();
-        while let Some(root) = next {
-            change(self, root);
-            next = self.tables.table(root).and_then(|table| table.older);
+    /// SET_PMD: an entry of the page directory at `table` changed. Everything under it is dropped,
+    /// whichever roots use it, and the stack is pinned again.
+    ///
+    /// # Errors
+    /// Inner: the guest's format has no page directories below the top. Outer: the stack is no longer
+    /// mapped.
+    pub fn set_pmd(
+        &mut self,
+        memory: &impl GuestMemory,
+        table: Gpa,
+    ) -> Result<Result<(), NoMiddleTables>, Kill> {
+        if F::MIDDLE.is_empty() {
+            return Ok(Err(NoMiddleTables));
         }
+        let directory = self
+            .tables
+            .find(Mirror::GuestDirectory(Gfn::containing(table)));
+        if directory.is_some_and(|directory| self.tables.unlink_all(directory)) {
+            self.invalidation.add_all();
+            self.pin_stack(memory)?;
+        }
+        Ok(Ok(()))
     }
 }

@@ -53,6 +53,11 @@ pub enum AuditFailure {
         /// Entries that name a table.
         named: u64,
     },
+    /// Two roots name different directories where all roots are the same.
+    Divided {
+        /// The gigabyte, 0 to 3.
+        quarter: u32,
+    },
     /// A table cannot be found by what it mirrors.
     Unindexed {
         /// The table's address.
@@ -74,6 +79,9 @@ impl fmt::Display for AuditFailure {
                     "{references} references for {named} entries that name tables"
                 )
             }
+            AuditFailure::Divided { quarter } => {
+                write!(f, "the roots differ in the kernel's gigabyte {quarter}")
+            }
             AuditFailure::Unindexed { table } => write!(f, "table {table} is not in the index"),
         }
     }
@@ -81,7 +89,7 @@ impl fmt::Display for AuditFailure {
 
 impl core::error::Error for AuditFailure {}
 
-/// Bits that an entry of ours may have beside its frame.
+/// Bits that an entry of ours may have beside its frame; those of leaves also NX, if the guest's have.
 const ALLOWED: u64 = bits::P | bits::RW | bits::US | bits::A | bits::D;
 
 fn indices() -> impl Iterator<Item = TableIndex> {
@@ -115,6 +123,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         if references != named {
             return Err(AuditFailure::WrongReferences { references, named });
         }
+        self.audit_shared()?;
         report.stale = self.stale(memory);
         Ok(report)
     }
@@ -139,7 +148,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
                 continue;
             }
             live = live.wrapping_add(1);
-            if entry & !(bits::FRAME | ALLOWED) != 0 {
+            let allowed = if table.mirror.is_leaf() {
+                ALLOWED | F::LEAF.rights & bits::NX
+            } else {
+                ALLOWED
+            };
+            if entry & !(bits::FRAME | allowed) != 0 {
                 return Err(AuditFailure::StrayBits { entry });
             }
             if table.mirror.is_leaf() {
@@ -188,9 +202,26 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         }
     }
 
+    /// SET_PTE for a kernel address changes one directory, so no root may have another.
+    fn audit_shared(&self) -> Result<(), AuditFailure> {
+        let shared = (0..QUARTERS).filter(|quarter| self.is_shared(*quarter));
+        for quarter in shared {
+            let agreed = self.shared_directory(quarter);
+            let mut next = self.roots.newest();
+            while let Some(root) = next {
+                let named = self.tables.child(root, TableIndex::new(quarter));
+                if named.is_some() && named != agreed {
+                    return Err(AuditFailure::Divided { quarter });
+                }
+                next = self.tables.table(root).and_then(|table| table.older);
+            }
+        }
+        Ok(())
+    }
+
     /// Translations reachable from the current root that its tables do not allow.
     fn stale(&self, memory: &impl GuestMemory) -> u64 {
-        let (Some(root), Current::Root(frame)) = (self.current_table, self.current) else {
+        let (Some(root), Current::Root(guest_root)) = (self.current_table, self.current) else {
             return 0;
         };
         let mut stale = 0_u64;
@@ -209,11 +240,14 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
                         quarter << 18 | u32::from(middle.raw()) << 9 | u32::from(index.raw());
                     if entry & bits::P != 0 {
                         let gva = Gva::new(page << 12);
-                        let truth = walker::walk::<F>(memory, frame, gva);
+                        let truth = walker::walk::<F>(memory, guest_root, gva);
                         let holds = truth.is_some_and(|truth| {
                             let host = memory.host_frame(truth.frame).map(Hpa::raw);
-                            let rights = entry & upper & (bits::RW | bits::US);
-                            host == Some(entry & bits::FRAME) && rights & !truth.rights == 0
+                            let rights = entry & upper;
+                            host == Some(entry & bits::FRAME)
+                                && (truth.writable || rights & bits::RW == 0)
+                                && (truth.user || rights & bits::US == 0)
+                                && (truth.executable || entry & bits::NX != 0)
                         });
                         stale = stale.wrapping_add(u64::from(!holds));
                     }

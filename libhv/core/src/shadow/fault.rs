@@ -5,9 +5,10 @@ use super::{Current, OPEN, Place, Shadow};
 use crate::address::{Gfn, Gpa, Gva, PAGE_SHIFT, PAGE_SIZE};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
-use crate::memory::GuestMemory;
+use crate::memory::{BadAddress, GuestMemory};
 use crate::paging::{
-    Access, AccessKind, Format, Mapping, Outcome, Presence, Privilege, bits, propagate,
+    Access, AccessKind, BadEntry, Counterpart, Format, Mapping, Outcome, Presence, Privilege, bits,
+    error, propagate,
 };
 
 /// What a page fault came to.
@@ -25,8 +26,10 @@ pub enum Fault {
 /// A translation of the guest's, as the current root has it.
 struct Found {
     mapping: Mapping,
-    /// The top-level entry that it was found under; none in linear mode.
-    top: u64,
+    /// RW and US, as far as all levels above the leaf grant them.
+    rights: u64,
+    /// The guest's page directory; none in linear mode, or if its format has none.
+    directory: Option<Gfn>,
     /// The leaf table; none in linear mode.
     table: Option<Gfn>,
 }
@@ -34,12 +37,13 @@ struct Found {
 /// Why there is none.
 enum Refused {
     Fault(u32),
-    Kill(Kill),
+    Bad(BadEntry),
+    BadAddress(BadAddress),
 }
 
-impl From<Kill> for Refused {
-    fn from(kill: Kill) -> Self {
-        Refused::Kill(kill)
+impl From<BadAddress> for Refused {
+    fn from(bad: BadAddress) -> Self {
+        Refused::BadAddress(bad)
     }
 }
 
@@ -59,7 +63,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         let access = Access::from_error(error);
         let found = match self.look_up(memory, gva, access) {
             Ok(found) => found,
-            Err(Refused::Kill(kill)) => return Err(kill),
+            Err(Refused::Bad(bad)) => return Err(bad.into()),
+            Err(Refused::BadAddress(bad)) => return Err(bad.into()),
             Err(Refused::Fault(error)) => {
                 self.statistics.reflected = self.statistics.reflected.wrapping_add(1);
                 return Ok(Fault::Reflect { error });
@@ -91,7 +96,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         match self.look_up(memory, gva, access) {
             Ok(found) => Ok(Ok(found.mapping.address(gva))),
             Err(Refused::Fault(error)) => Ok(Err(error)),
-            Err(Refused::Kill(kill)) => Err(kill),
+            Err(Refused::Bad(bad)) => Err(bad.into()),
+            Err(Refused::BadAddress(bad)) => Err(bad.into()),
         }
     }
 
@@ -127,8 +133,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     }
 
     /// Finds the translation for an access, and sets accessed and dirty bits in the guest's leaf.
+    #[inline]
     fn look_up(
-        &mut self,
+        &self,
         memory: &impl GuestMemory,
         gva: Gva,
         access: Access,
@@ -140,10 +147,11 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     }
 
     /// Puts a translation where the processor finds it. `None` when the budget is used up.
+    #[inline]
     fn install(&mut self, memory: &impl GuestMemory, gva: Gva, found: &Found) -> Option<()> {
         let place = Place::of(gva);
         let host = memory.host_frame(found.mapping.frame)?;
-        let directory = self.directory(place.quarter)?;
+        let directory = self.directory(place.quarter, found)?;
         let leaf = self.leaf(directory, place, gva, found)?;
         let old = self
             .tables
@@ -155,23 +163,54 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     }
 
     /// The page directory of a quarter of the current root.
-    fn directory(&mut self, quarter: u32) -> Option<TableId> {
+    fn directory(&mut self, quarter: u32, found: &Found) -> Option<TableId> {
         let root = self.current_root()?;
         let index = TableIndex::new(quarter);
-        if let Some(id) = self.tables.child(root, index) {
-            return Some(id);
+        let named = self.tables.child(root, index);
+        if named.is_some() && matches!(F::COUNTERPART, Counterpart::DirectoryEntries(_)) {
+            // It stands for the gigabyte itself: the guest has nothing that it could put in its place.
+            return named;
         }
-        let mirror = match self.current {
-            Current::Linear => Mirror::LinearDirectory { quarter },
-            Current::Root(_) if self.is_shared(quarter) => Mirror::KernelDirectory { quarter },
-            Current::Root(root) => Mirror::Directory { root, quarter },
+        let mirror = match (self.current, found.directory) {
+            (Current::Linear, _) => Mirror::LinearDirectory { quarter },
+            (Current::Root(_), Some(table)) => Mirror::GuestDirectory(table),
+            (Current::Root(_), None) if self.is_shared(quarter) => {
+                Mirror::KernelDirectory { quarter }
+            }
+            (Current::Root(root), None) => Mirror::Directory { root, quarter },
         };
+        if let Some(id) = named {
+            if self.tables.table(id)?.mirror == mirror {
+                return Some(id);
+            }
+            // The guest changed its top-level entry in silence.
+            self.unlink_quarter(root, quarter);
+        }
+        let in_agreement = self.is_shared(quarter) && self.agree_on(quarter, mirror);
         let id = self.find_or_create(mirror)?;
+        if !in_agreement && self.tables.unlink_all(id) {
+            // A user directory has one root (R8), so this shadow is of another use: what it holds may
+            // have been flushed, or its frame may have become another table, where it was not linked.
+            self.invalidation.add_all();
+        }
         self.tables.link(root, index, id, OPEN);
         Some(id)
     }
 
-    /// The leaf table for an address, linked with the rights that the guest's top-level entry has now.
+    /// Sees to it that no root names another directory than this in a quarter that all roots share.
+    /// Returns whether that was so already.
+    fn agree_on(&mut self, quarter: u32, mirror: Mirror) -> bool {
+        let Some(shared) = self.shared.get_mut(quarter as usize) else {
+            return false;
+        };
+        if shared.replace(mirror) == Some(mirror) {
+            return true;
+        }
+        self.for_all_roots(|shadow, root| shadow.unlink_quarter(root, quarter));
+        false
+    }
+
+    /// The leaf table for an address, linked with the rights that the guest's upper levels grant now.
     fn leaf(
         &mut self,
         directory: TableId,
@@ -179,21 +218,21 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         gva: Gva,
         found: &Found,
     ) -> Option<TableId> {
-        let part = gva.raw() >> 21;
         let mirror = match found.table {
-            None => Mirror::LinearLeaf { part },
+            None => Mirror::LinearLeaf {
+                part: gva.raw() >> 21,
+            },
             Some(table) => Mirror::Leaf {
                 table,
-                part: part.checked_rem(F::DIRECTORY_ENTRIES_PER_TOP).unwrap_or(0),
+                part: F::leaf_part(gva),
             },
         };
-        let rights = found.top & OPEN;
         if let Some(id) = self.tables.child(directory, place.directory) {
             let entry = self.tables.entry(directory, place.directory);
-            if entry & OPEN == rights && self.tables.table(id)?.mirror == mirror {
+            if entry & OPEN == found.rights && self.tables.table(id)?.mirror == mirror {
                 return Some(id);
             }
-            // The guest changed its top-level entry in silence, or other roots have another one.
+            // The guest changed its entry in silence, or other roots have another one.
             self.tables.unlink(directory, place.directory);
             self.invalidation.add_all();
         }
@@ -204,7 +243,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             self.tables.empty_leaf(id);
             self.invalidation.add_all();
         }
-        self.tables.link(directory, place.directory, id, rights);
+        self.tables
+            .link(directory, place.directory, id, found.rights);
         Some(id)
     }
 
@@ -221,54 +261,43 @@ fn linear(memory: &impl GuestMemory, gva: Gva, access: Access) -> Result<Found, 
     let frame = Gfn::new(u64::from(gva.raw() >> PAGE_SHIFT));
     let leaf = u64::from(gva.page_start().raw()) | bits::P | bits::RW | bits::A | bits::D;
     if access.privilege == Privilege::User {
-        return Err(Refused::Fault(access.error(Presence::Present)));
+        // Without page tables there is no NX that a fetch could be told of.
+        let error = access.error(Presence::Present) & !error::FETCH;
+        return Err(Refused::Fault(error));
     }
     if frame >= memory.frames() {
-        return Err(Kill::BadPageTableEntry(leaf).into());
+        return Err(Refused::Bad(BadEntry::linear(leaf)));
     }
     Ok(Found {
         mapping: Mapping::of(frame, leaf),
-        top: OPEN,
+        rights: OPEN,
+        directory: None,
         table: None,
     })
 }
 
+#[inline]
 fn look_up_in<F: Format>(
     memory: &impl GuestMemory,
-    root: Gfn,
+    root: Gpa,
     gva: Gva,
     access: Access,
 ) -> Result<Found, Refused> {
-    let top = u64::from(
-        memory
-            .read_u32(F::top_entry(root, F::top_index(gva)))
-            .map_err(Kill::from)?,
-    );
-    let mut seen = None;
-    let read_leaf = |table: Gfn| {
-        let entry = memory.read_u32(F::leaf_entry(table, gva))?;
-        seen = Some((table, entry));
-        Ok(u64::from(entry))
-    };
-    let mapping = match propagate::<F>(top, read_leaf, access, memory.frames()) {
-        Outcome::Mapped(mapping) => mapping,
+    let read = |at| F::ENTRY.read(memory, at);
+    let (mapping, path) = match propagate::<F>(root, gva, read, access, memory.frames())? {
+        Outcome::Mapped { mapping, path } => (mapping, path),
         Outcome::Fault(error) => return Err(Refused::Fault(error)),
-        Outcome::Kill(kill) => return Err(Refused::Kill(kill)),
+        Outcome::Bad(bad) => return Err(Refused::Bad(bad)),
     };
-    let Some((table, entry)) = seen else {
-        return Err(Refused::Fault(access.error(Presence::Absent)));
-    };
-    let wanted = mapping.leaf as u32;
-    if wanted != entry {
+    if mapping.leaf != path.entry {
         // Should the entry change in between, it keeps what it changed to; the translation that we
         // read is then one that the guest had, and what it announces next corrects it.
-        memory
-            .compare_exchange_u32(F::leaf_entry(table, gva), entry, wanted)
-            .map_err(Kill::from)?;
+        F::ENTRY.compare_exchange(memory, path.at, path.entry, mapping.leaf)?;
     }
     Ok(Found {
         mapping,
-        top,
-        table: Some(table),
+        rights: path.rights,
+        directory: path.directory,
+        table: Some(path.table),
     })
 }

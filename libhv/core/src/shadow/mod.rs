@@ -26,7 +26,11 @@
 //!   read, and only they get accessed and dirty bits. If it is loaded again, its user part was emptied
 //!   and refilled by announcements, so what is remembered of it still holds.
 //! * **R7** The current root is not freed while it is current.
-//! * **R8** is about three-level tables, which no format here has yet.
+//! * **R8** A root of three levels is 32 bytes, and several may share a frame. Page directories of user
+//!   addresses belong to one root, those of kernel addresses to all. A change in a page directory is
+//!   announced (SET_PMD) and ends every path through its frame. A page directory may be freed in
+//!   silence, but only an empty one, and the next root at the same address announces its top-level
+//!   entries before it uses them.
 //! * **R9** Announcements come late, from a queue: an announced value is never written to guest memory,
 //!   and counts only as far as memory agrees with it.
 //!
@@ -34,6 +38,7 @@
 //! not its RAM: every entry that is ever installed went through [`propagate`](crate::paging::propagate).
 
 mod announce;
+mod any_format;
 mod audit;
 mod fault;
 mod invalidation;
@@ -41,19 +46,22 @@ mod roots;
 mod slot;
 mod tables;
 
+pub use announce::NoMiddleTables;
+pub use any_format::AnyFormatShadow;
+pub(crate) use any_format::with_shadow;
 pub use audit::{AuditFailure, AuditReport};
 pub use fault::Fault;
 pub use invalidation::Invalidation;
 pub use slot::Slot;
 
-use crate::address::{Gfn, Gva, Hpa};
+use crate::address::{Gpa, Gva, Hpa};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
-use crate::paging::{Format, TwoLevel, bits};
+use crate::paging::{Counterpart, Format, TwoLevel, bits};
 use core::marker::PhantomData;
 use roots::Roots;
-use slot::TableId;
+use slot::{Mirror, TableId};
 use tables::Tables;
 
 /// Fewest tables a pool can have: a root, a directory and a leaf, and as many for the stack's page.
@@ -61,6 +69,7 @@ pub const LEAST_TABLES: usize = 8;
 
 /// Page directories of a 4 GiB address space.
 const QUARTERS: u32 = 4;
+const QUARTER_SHIFT: u32 = 30;
 /// Rights of an entry that leaves the decision to the levels below.
 const OPEN: u64 = bits::RW | bits::US;
 
@@ -88,8 +97,8 @@ pub struct Statistics {
 enum Current {
     /// The guest has loaded none: gva = gpa, for its kernel only.
     Linear,
-    /// A root of the guest's.
-    Root(Gfn),
+    /// A root of the guest's, aligned as its format wants.
+    Root(Gpa),
 }
 
 /// The kernel's stack for traps from ring 3.
@@ -110,6 +119,9 @@ pub struct Shadow<T, S, F = TwoLevel> {
     current_table: Option<TableId>,
     /// First address at which all roots are the same.
     kernel_address: Gva,
+    /// For each quarter where all roots are the same: what the directory mirrors that they all name.
+    /// A root names it or none.
+    shared: [Option<Mirror>; QUARTERS as usize],
     /// Roots loaded so far, counted up to the two of R5.
     boot_roots: u32,
     stack: PinnedStack,
@@ -127,6 +139,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             current: Current::Linear,
             current_table: None,
             kernel_address: Gva::new(u32::MAX),
+            shared: [None; QUARTERS as usize],
             boot_roots: 0,
             stack: PinnedStack::default(),
             invalidation: Invalidation::None,
@@ -165,6 +178,24 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         self.tables.into_pool()
     }
 
+    /// The same shadow, empty, for tables of another format.
+    fn into_format<G: Format>(mut self) -> Shadow<T, S, G> {
+        self.drop_all();
+        Shadow {
+            tables: self.tables,
+            roots: self.roots,
+            current: self.current,
+            current_table: self.current_table,
+            kernel_address: self.kernel_address,
+            shared: self.shared,
+            boot_roots: self.boot_roots,
+            stack: self.stack,
+            invalidation: self.invalidation,
+            statistics: self.statistics,
+            format: PhantomData,
+        }
+    }
+
     /// At and above `start` all of the guest's page tables are the same. Drops everything: what is
     /// shared between roots was decided by the old address.
     pub fn set_kernel_address(&mut self, start: Gva) {
@@ -186,15 +217,23 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         let Some(root) = self.current_table else {
             return;
         };
-        let kernel = F::top_index(self.kernel_address);
-        for quarter in 0..QUARTERS {
-            let first = quarter.wrapping_mul(F::TOP_ENTRIES_PER_DIRECTORY);
-            let last = first.wrapping_add(F::TOP_ENTRIES_PER_DIRECTORY);
-            if last <= kernel {
-                self.tables.unlink(root, TableIndex::new(quarter));
-            } else if let Some(directory) = self.tables.child(root, TableIndex::new(quarter)) {
-                for index in first..kernel {
-                    self.unlink_slot(directory, index);
+        let kernel = Place::of(self.kernel_address);
+        for quarter in 0..kernel.quarter {
+            self.tables.unlink(root, TableIndex::new(quarter));
+        }
+        let quarter = TableIndex::new(kernel.quarter);
+        match F::COUNTERPART {
+            // The kernel has this quarter to itself.
+            _ if self.is_shared(kernel.quarter) => {}
+            // As above: the guest may have put another directory there, and this one elsewhere.
+            Counterpart::Directory => {
+                self.tables.unlink(root, quarter);
+            }
+            Counterpart::DirectoryEntries(_) => {
+                if let Some(directory) = self.tables.child(root, quarter) {
+                    for index in 0..u32::from(kernel.directory.raw()) {
+                        self.tables.unlink(directory, TableIndex::new(index));
+                    }
                 }
             }
         }
@@ -205,6 +244,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         self.tables.free_all();
         self.roots.clear();
         self.current_table = None;
+        self.shared = [None; QUARTERS as usize];
         self.invalidation.add_all();
         self.statistics.flushed = self.statistics.flushed.wrapping_add(1);
     }
@@ -225,20 +265,41 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
 
     /// Whether a quarter lies wholly where all roots are the same.
     fn is_shared(&self, quarter: u32) -> bool {
-        let first = quarter.wrapping_mul(F::TOP_ENTRIES_PER_DIRECTORY);
-        F::top_start(first) >= self.kernel_address
+        Gva::new(quarter.wrapping_shl(QUARTER_SHIFT)) >= self.kernel_address
     }
 
-    /// Clears the entries of a directory that a top-level entry stands for.
-    fn unlink_slot(&mut self, directory: TableId, top_index: u32) -> bool {
-        let first = top_index.wrapping_mul(F::DIRECTORY_ENTRIES_PER_TOP);
-        let mut changed = false;
-        for part in 0..F::DIRECTORY_ENTRIES_PER_TOP {
-            changed |= self
-                .tables
-                .unlink(directory, TableIndex::new(first.wrapping_add(part)));
+    /// The directory that all roots name in a quarter, if there is one.
+    fn shared_directory(&self, quarter: u32) -> Option<TableId> {
+        let mirror = self.shared.get(quarter as usize).copied().flatten()?;
+        self.tables.find(mirror)
+    }
+
+    /// Applies a change to every root that is remembered; their number is the cache's limit at most.
+    fn for_all_roots(&mut self, mut change: impl FnMut(&mut Self, TableId)) {
+        let mut next = self.roots.newest();
+        while let Some(root) = next {
+            change(self, root);
+            next = self.tables.table(root).and_then(|table| table.older);
         }
-        changed
+    }
+
+    /// Clears a root's entry for a quarter.
+    fn unlink_quarter(&mut self, root: TableId, quarter: u32) {
+        if self.tables.unlink(root, TableIndex::new(quarter)) {
+            self.invalidation.add_all();
+        }
+    }
+}
+
+impl<T, S, F> Default for Shadow<T, S, F>
+where
+    T: TablePool + Default,
+    S: AsRef<[Slot]> + AsMut<[Slot]> + Default,
+    F: Format,
+{
+    /// A shadow without a budget, which can map nothing.
+    fn default() -> Self {
+        Self::new(T::default(), S::default(), 1)
     }
 }
 
@@ -253,7 +314,7 @@ struct Place {
 impl Place {
     fn of(gva: Gva) -> Self {
         Self {
-            quarter: gva.raw() >> 30,
+            quarter: gva.raw() >> QUARTER_SHIFT,
             directory: TableIndex::new(gva.raw() >> 21),
             leaf: TableIndex::new(gva.raw() >> 12),
         }

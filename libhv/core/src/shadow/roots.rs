@@ -3,7 +3,7 @@
 use super::slot::{Mirror, Slot, TableId};
 use super::tables::Tables;
 use super::{Current, OPEN, QUARTERS, Shadow};
-use crate::address::Gpa;
+use crate::address::{Gfn, Gpa};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
 use crate::memory::{Access, BadAddress, GuestMemory};
@@ -87,16 +87,16 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     /// # Errors
     /// When it is not RAM, or does not map the pinned stack.
     pub fn new_pgtable(&mut self, memory: &impl GuestMemory, root: Gpa) -> Result<(), Kill> {
-        let frame = F::root_frame(root);
-        if frame >= memory.frames() {
+        let table = F::root(root);
+        if Gfn::containing(table) >= memory.frames() {
             return Err(BadAddress {
                 at: root,
-                length: 4,
+                length: F::ENTRY.bytes() as usize,
                 access: Access::Read,
             }
             .into());
         }
-        let root = Current::Root(frame);
+        let root = Current::Root(table);
         if root == self.current && self.current_table.is_some() {
             return Ok(());
         }
@@ -105,7 +105,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             self.drop_all();
         }
         self.current = root;
-        self.current_table = self.tables.find(Mirror::Root(frame));
+        self.current_table = self.tables.find(Mirror::Root(table));
         match self.current_table {
             Some(id) => {
                 self.roots.remove(&mut self.tables, id);
@@ -123,7 +123,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         }
         let mirror = match self.current {
             Current::Linear => Mirror::LinearRoot,
-            Current::Root(frame) => Mirror::Root(frame),
+            Current::Root(root) => Mirror::Root(root),
         };
         while self.roots.count() >= self.roots.limit {
             self.evict_root()?;
@@ -134,9 +134,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         self.current_table = Some(id);
         // What all roots share is there from the start: a new address space faults on nothing of it.
         for quarter in 0..QUARTERS {
-            if self.is_shared(quarter)
-                && let Some(shared) = self.tables.find(Mirror::KernelDirectory { quarter })
-            {
+            if let Some(shared) = self.shared_directory(quarter) {
                 self.tables.link(id, TableIndex::new(quarter), shared, OPEN);
             }
         }
@@ -170,15 +168,15 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
 
     /// The shadow of a root that is remembered.
     pub(super) fn cached_root(&self, root: Gpa) -> Option<TableId> {
-        let frame = F::root_frame(root);
-        if self.current == Current::Root(frame) {
+        let root = F::root(root);
+        if self.current == Current::Root(root) {
             return self.current_table;
         }
-        self.tables.find(Mirror::Root(frame))
+        self.tables.find(Mirror::Root(root))
     }
 
     /// Whether `root` is the current one or remembered.
     pub(super) fn is_known(&self, root: Gpa) -> bool {
-        self.current == Current::Root(F::root_frame(root)) || self.cached_root(root).is_some()
+        self.current == Current::Root(F::root(root)) || self.cached_root(root).is_some()
     }
 }

@@ -1,6 +1,6 @@
 //! One shadow table: its frame, and what it mirrors.
 
-use crate::address::Gfn;
+use crate::address::{Gfn, Gpa};
 use crate::frames::{Frame, Table};
 
 /// Number of a shadow table: its frame's number in the pool.
@@ -21,11 +21,13 @@ impl TableId {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Mirror {
     /// A guest root: a page-directory-pointer table.
-    Root(Gfn),
-    /// One gigabyte of one root: a page directory.
-    Directory { root: Gfn, quarter: u32 },
-    /// One gigabyte that lies at or above `kernel_address`, the same in all roots.
+    Root(Gpa),
+    /// One gigabyte of one root, for a guest without page directories of that size.
+    Directory { root: Gpa, quarter: u32 },
+    /// Likewise, one gigabyte that lies at or above `kernel_address`, the same in all roots.
     KernelDirectory { quarter: u32 },
+    /// A page directory of the guest's, wherever it is used.
+    GuestDirectory(Gfn),
     /// Part of a guest leaf table: 2 MiB of it, wherever it is used.
     Leaf { table: Gfn, part: u32 },
     /// The gva = gpa translation before the first NEW_PGTABLE.
@@ -49,13 +51,15 @@ impl Mirror {
     /// A number that differs for most pairs of mirrors that are in use together.
     pub(super) fn hash(self) -> u64 {
         let (kind, frame, part) = match self {
-            Mirror::Root(root) => (0, root.raw(), 0),
-            Mirror::Directory { root, quarter } => (1, root.raw(), quarter),
+            // Roots are multiples of 32 at least.
+            Mirror::Root(root) => (0, root.raw() >> 5, 0),
+            Mirror::Directory { root, quarter } => (1, root.raw() >> 5, quarter),
             Mirror::KernelDirectory { quarter } => (2, 0, quarter),
             Mirror::Leaf { table, part } => (3, table.raw(), part),
             Mirror::LinearRoot => (4, 0, 0),
             Mirror::LinearDirectory { quarter } => (5, 0, quarter),
             Mirror::LinearLeaf { part } => (6, 0, part),
+            Mirror::GuestDirectory(table) => (7, table.raw(), 0),
         };
         let key = frame.wrapping_shl(16) ^ u64::from(part).wrapping_shl(3) ^ kind;
         // Fibonacci hashing: consecutive frames spread over all buckets.

@@ -179,14 +179,21 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             return;
         }
         if !table.mirror.is_leaf() {
-            for index in 0..u32::from(TableIndex::COUNT) {
-                if self.table(id).is_none_or(|table| table.live == 0) {
-                    break;
-                }
-                self.unlink(id, TableIndex::new(index));
-            }
+            self.unlink_all(id);
         }
         self.free(id);
+    }
+
+    /// Clears all entries of a table that names tables. Returns whether there was one.
+    pub(super) fn unlink_all(&mut self, id: TableId) -> bool {
+        let mut changed = false;
+        for index in 0..u32::from(TableIndex::COUNT) {
+            if self.table(id).is_none_or(|table| table.live == 0) {
+                break;
+            }
+            changed |= self.unlink(id, TableIndex::new(index));
+        }
+        changed
     }
 
     fn free(&mut self, id: TableId) {

@@ -1,17 +1,18 @@
 //! Random guests that keep no rule: they reach what their tables said once, and nothing else.
 
-use crate::machine::{ACCESSES, Machine, RAM_BASE, Seen};
-use hv_core::address::Gva;
-use hv_core::paging::bits;
+use super::{G, Guest as Machine, INDICES, ROOT_BYTES, TOP_FLAGS};
+use crate::machine::{ACCESSES, RAM_BASE, Seen, Tables};
+use hv_core::address::{Gpa, Gva};
+use hv_core::memory::GuestMemory;
+use hv_core::paging::{Access, AccessKind, Privilege, bits};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 
-const KERNEL: u32 = 0xd000_0000;
+/// First kernel addresses: inside a quarter, and at the start of one.
+const KERNELS: [u32; 2] = [0xd000_0000, 0x8000_0000];
+/// Frames are tables, roots and data at once.
 const FRAMES: u64 = 8;
-/// Indices at every edge of a table, a quarter and the kernel's start. Frames are tables, roots and
-/// data at once.
-const INDICES: [u32; 8] = [0, 1, 255, 511, 512, 768, 832, 1023];
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -23,13 +24,16 @@ enum Step {
     },
     SetPte {
         root: u8,
-        top: u8,
-        leaf: u8,
+        address: u16,
         entry: u16,
     },
     SetPgd {
         root: u8,
         index: u8,
+    },
+    /// No announcement of two-level guests.
+    SetPmd {
+        frame: u8,
     },
     Load {
         root: u8,
@@ -37,8 +41,7 @@ enum Step {
     FlushUser,
     FlushAll,
     Access {
-        top: u8,
-        leaf: u8,
+        address: u16,
         access: u8,
     },
 }
@@ -48,80 +51,112 @@ fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (byte(), byte(), any::<u16>()).prop_map(
             |(frame, index, entry)| Step::Write { frame, index, entry }),
-        2 => (byte(), byte(), byte(), any::<u16>()).prop_map(
-            |(root, top, leaf, entry)| Step::SetPte { root, top, leaf, entry }),
+        2 => (byte(), any::<u16>(), any::<u16>()).prop_map(
+            |(root, address, entry)| Step::SetPte { root, address, entry }),
         1 => (byte(), byte()).prop_map(|(root, index)| Step::SetPgd { root, index }),
+        1 => byte().prop_map(|frame| Step::SetPmd { frame }),
         1 => byte().prop_map(|root| Step::Load { root }),
         1 => Just(Step::FlushUser),
         1 => Just(Step::FlushAll),
-        16 => (byte(), byte(), byte()).prop_map(
-            |(top, leaf, access)| Step::Access { top, leaf, access }),
+        16 => (any::<u16>(), byte()).prop_map(
+            |(address, access)| Step::Access { address, access }),
     ]
 }
 
-fn index(by: u8) -> u32 {
-    INDICES[usize::from(by) % INDICES.len()]
+/// A root for each of the first 16 numbers, and again: in all frames, and two in one if they fit.
+fn root(by: u8) -> u64 {
+    let (frame, place) = (u64::from(by) % FRAMES, u64::from(by) / FRAMES % 2);
+    (frame << 12) | (place * ROOT_BYTES & 0xfff)
 }
 
-/// Mostly entries that work, some absent, a few past the end of RAM or with flags that kill.
-fn entry(by: u16) -> u32 {
-    let frame = u32::from(by >> 8) % FRAMES as u32;
-    match by & 0xff {
-        0 => (FRAMES as u32) << 12 | 7,
+/// An address that goes through some of `INDICES` at each level.
+fn address(mut by: u16) -> u32 {
+    let level = |(shift, entries): &(u32, u32)| {
+        let choices = INDICES.iter().filter(|index| **index < *entries);
+        let count = choices.clone().count() as u16;
+        let index = choices.clone().nth(usize::from(by % count)).unwrap();
+        by /= count;
+        index << shift
+    };
+    G::SHAPE.iter().map(level).sum()
+}
+
+/// Mostly entries that work at some level, some absent, a few past the end of RAM or with flags that
+/// kill.
+fn entry(index: u32, by: u16) -> u64 {
+    let frame = u64::from(by >> 8) % FRAMES;
+    let no_execute = if by & 0x8000 != 0 && G::WIDTH == 8 {
+        bits::NX
+    } else {
+        0
+    };
+    match u64::from(by & 0xff) {
+        0 => FRAMES << 12 | 7,
         1 => frame << 12 | 0x87,
         2..32 => 0,
-        flags => frame << 12 | u32::from(flags) & 0x66 | 1,
+        // Where roots have their entries, those of roots.
+        flags if index < 8 && by & 0x4000 == 0 => frame << 12 | flags & TOP_FLAGS & 0x66 | 1,
+        flags => frame << 12 | flags & 0x66 | 1 | no_execute,
     }
 }
 
-/// Every value that a word had since everything was last dropped.
+/// Every value that an entry had since everything was last dropped.
 #[derive(Default)]
-struct History(HashMap<(u64, u32), HashSet<u32>>);
+struct History(HashMap<u64, HashSet<u64>>);
 
 struct Guest {
     machine: Machine,
+    kernel: u32,
     current: u64,
     history: History,
 }
 
 impl Guest {
-    fn new(tables: usize, roots: usize) -> Self {
+    fn new(kernel: u32, tables: usize, roots: usize) -> Self {
         let mut machine = Machine::new(FRAMES as usize, tables, roots);
-        machine.shadow.set_kernel_address(Gva::new(KERNEL));
+        machine.shadow.set_kernel_address(Gva::new(kernel));
         machine.load(0);
         Self {
             machine,
+            kernel,
             current: 0,
             history: History::default(),
         }
     }
 
-    fn past(&self, frame: u64, index: u32) -> impl Iterator<Item = u32> + '_ {
-        let past = self
-            .history
-            .0
-            .get(&(frame, index))
-            .into_iter()
-            .flatten()
-            .copied();
-        past.chain([self.machine.ram.entry(frame, index)])
+    /// The present values that the entry at `at` has had.
+    fn past(&self, at: u64) -> impl Iterator<Item = u64> + '_ {
+        let past = self.history.0.get(&at).into_iter().flatten().copied();
+        past.chain([self.machine.tables().at(at)])
             .filter(|entry| entry & 1 != 0)
     }
 
-    /// Whether some root's top-level entry and some leaf entry, each at some time since everything was
-    /// last dropped, allowed this: what a processor with paging-structure caches may use as well.
-    fn was_allowed(&self, gva: u32, host: u64, wanted: u64) -> bool {
-        (0..FRAMES)
-            .flat_map(|root| self.past(root, gva >> 22))
-            .any(|top| {
-                u64::from(top >> 12) < FRAMES
-                    && self
-                        .past(u64::from(top >> 12), gva >> 12 & 1023)
-                        .any(|leaf| {
-                            RAM_BASE + u64::from(leaf & !0xfff) == host
-                                && u64::from(top & leaf) & wanted == wanted
-                        })
-            })
+    /// Whether some root's top-level entry and some entry of each level below, each at some time since
+    /// everything was last dropped, allowed this: what a processor with paging-structure caches may use
+    /// as well.
+    fn was_allowed(&self, gva: u32, host: u64, access: Access) -> bool {
+        (0..2 * FRAMES as u8)
+            .map(root)
+            .any(|root| self.leads_to(root, G::SHAPE, gva, host, access))
+    }
+
+    fn leads_to(
+        &self,
+        table: u64,
+        levels: &[(u32, u32)],
+        gva: u32,
+        host: u64,
+        access: Access,
+    ) -> bool {
+        let Some(((shift, entries), below)) = levels.split_first() else {
+            return RAM_BASE + table == host;
+        };
+        // The entries of a pointer table have no rights.
+        let has_rights = *entries > 4;
+        self.past(table + u64::from(gva >> shift & (entries - 1)) * G::WIDTH)
+            .filter(|entry| !has_rights || grants(*entry, access))
+            .map(|entry| entry & 0x7fff_ffff_ffff_f000)
+            .any(|next| next < FRAMES << 12 && self.leads_to(next, below, gva, host, access))
     }
 
     /// Returns whether the guest lives.
@@ -133,35 +168,41 @@ impl Guest {
                 entry: value,
             } => {
                 let frame = u64::from(frame) % FRAMES;
-                let old = self.machine.ram.entry(frame, index(at));
-                self.history
-                    .0
-                    .entry((frame, index(at)))
-                    .or_default()
-                    .insert(old);
-                self.machine.ram.set_entry(frame, index(at), entry(value));
+                let index = INDICES[usize::from(at) % INDICES.len()];
+                let at = (frame << 12) + u64::from(index) * G::WIDTH;
+                let old = self.machine.tables().at(at);
+                self.history.0.entry(at).or_default().insert(old);
+                self.machine.tables().set_at(at, entry(index, value));
             }
             Step::SetPte {
-                root,
-                top,
-                leaf,
+                root: by,
+                address: at,
                 entry: value,
             } => {
-                let gva = index(top) << 22 | index(leaf) << 12;
-                let root = u64::from(root) % (FRAMES + 1);
-                return self.machine.set_pte(root, gva, entry(value)).is_ok();
+                let gva = address(at);
+                return self
+                    .machine
+                    .set_pte(named_root(by), gva, entry(511, value))
+                    .is_ok();
             }
-            Step::SetPgd { root, index: at } => {
-                self.machine
-                    .set_pgd(u64::from(root) % (FRAMES + 1), index(at));
+            Step::SetPgd { root: by, index } => {
+                let index = u32::from(index) % INDICES.len() as u32;
+                let index = INDICES[index as usize] % G::SHAPE[0].1;
+                self.machine.set_pgd(named_root(by), index);
             }
-            Step::Load { root } => {
-                self.current = u64::from(root) % FRAMES;
+            Step::SetPmd { frame } => {
+                let table = Gpa::new((u64::from(frame) % (FRAMES + 1)) << 12);
+                let told = self.machine.shadow.set_pmd(&self.machine.ram, table);
+                assert_eq!(told.map(|told| told.is_ok()), Ok(G::SHAPE.len() > 2));
+            }
+            Step::Load { root: by } => {
+                self.current = root(by);
                 self.machine.load(self.current);
             }
             Step::FlushUser => {
                 self.machine.shadow.flush_user();
-                self.compare(|top| top < KERNEL >> 22);
+                let kernel = self.kernel;
+                self.compare(|gva| gva < kernel);
             }
             Step::FlushAll => {
                 self.machine.shadow.flush_all(&self.machine.ram).unwrap();
@@ -169,15 +210,16 @@ impl Guest {
                 self.compare(|_| true);
                 assert_eq!(self.machine.audit(), 0);
             }
-            Step::Access { top, leaf, access } => {
-                let gva = index(top) << 22 | index(leaf) << 12;
+            Step::Access {
+                address: at,
+                access,
+            } => {
+                let gva = address(at);
                 let access = ACCESSES[usize::from(access) % ACCESSES.len()];
                 return match self.machine.access(gva, access) {
                     Seen::Frame(host) => {
-                        let wanted = u64::from(access.error(hv_core::paging::Presence::Absent));
-                        let wanted = wanted & (bits::RW | bits::US);
                         assert!(
-                            self.was_allowed(gva, host, wanted),
+                            self.was_allowed(gva, host, access),
                             "{access:?} at {gva:#x}"
                         );
                         true
@@ -192,25 +234,46 @@ impl Guest {
 
     /// After a flush the guest sees what its tables say now, where the flush reaches (LG-115, LG-117).
     fn compare(&mut self, covered: impl Fn(u32) -> bool) {
-        for top in INDICES.into_iter().filter(|top| covered(*top)) {
-            for leaf in INDICES {
-                let gva = top << 22 | leaf << 12;
-                for access in ACCESSES {
-                    // The access may set A and D in an entry that is a table's at the same time.
-                    let truth = self.machine.truth(self.current, gva, access);
-                    match self.machine.access(gva, access) {
-                        Seen::Killed(_) => assert!(truth.is_err()),
-                        Seen::Frame(frame) => {
-                            assert_eq!(Ok(frame), truth, "{access:?} at {gva:#x}")
-                        }
-                        Seen::Fault(error) => {
-                            assert_eq!(Err(error), truth, "{access:?} at {gva:#x}")
-                        }
+        // Spread over all choices at all levels.
+        let addresses = (0..64).map(|number: u16| address(number.wrapping_mul(0x9e5)));
+        for gva in addresses.filter(|gva| covered(*gva)) {
+            for access in ACCESSES {
+                let truth = self.machine.truth(self.current, gva, access);
+                // The access may set A and D in an entry that is a root's at the same time, where no
+                // such flags may be.
+                let leaf = self.machine.tables().leaf_at(self.current, gva);
+                let before = leaf.map(|at| (at, self.machine.tables().at(at)));
+                let seen = self.machine.access(gva, access);
+                if let Some((at, entry)) = before {
+                    self.machine.tables().set_at(at, entry);
+                }
+                match seen {
+                    Seen::Killed(_) => assert!(truth.is_err()),
+                    Seen::Frame(frame) => {
+                        assert_eq!(Ok(frame), truth, "{access:?} at {gva:#x}");
+                    }
+                    Seen::Fault(error) => {
+                        assert_eq!(Err(error), truth, "{access:?} at {gva:#x}");
                     }
                 }
             }
         }
     }
+}
+
+/// A root that an announcement names: one that there may be, or none.
+fn named_root(by: u8) -> u64 {
+    if by == 0 { FRAMES << 12 } else { root(by) }
+}
+
+/// Whether an entry grants what an access needs.
+fn grants(entry: u64, access: Access) -> bool {
+    let kind = match access.kind {
+        AccessKind::Read => true,
+        AccessKind::Write => entry & bits::RW != 0,
+        AccessKind::Execute => entry & bits::NX == 0,
+    };
+    kind && (access.privilege == Privilege::Supervisor || entry & bits::US != 0)
 }
 
 proptest! {
@@ -226,16 +289,18 @@ proptest! {
         steps in vec(steps(), 1_000),
         tables in prop_oneof![Just(8_usize), Just(11), Just(100)],
         roots in 1..5_usize,
+        kernel in 0..2_usize,
     ) {
-        let mut guest = Guest::new(tables, roots);
+        let kernel = KERNELS[kernel];
+        let mut guest = Guest::new(kernel, tables, roots);
         for (count, step) in steps.into_iter().enumerate() {
             if !guest.step(step) {
-                let next = Guest::new(tables, roots);
+                let next = Guest::new(kernel, tables, roots);
                 let old = std::mem::replace(&mut guest, next);
-                for frame in 0..FRAMES {
-                    (0..1024).for_each(|at| {
-                        guest.machine.ram.set_entry(frame, at, old.machine.ram.entry(frame, at));
-                    });
+                for at in (0..FRAMES << 12).step_by(8) {
+                    let at = Gpa::new(at);
+                    let word = old.machine.ram.read_u64(at).unwrap().to_le_bytes();
+                    guest.machine.ram.write(at, &word).unwrap();
                 }
                 old.machine.finish();
             }

@@ -4,12 +4,124 @@ use hv_core::address::{Gfn, Gpa, Gva, Hpa};
 use hv_core::frames::{Frame, FrameAllocator, Run, Table, TableIndex, TablePool};
 use hv_core::kill::Kill;
 use hv_core::memory::{Access as Direction, BadAddress, GuestMemory};
-use hv_core::paging::TwoLevel;
-use hv_core::paging::{Access, AccessKind, Presence, Privilege, bits, walker};
+use hv_core::paging::{Access, AccessKind, Format, Presence, Privilege, bits, walker};
 use hv_core::shadow::{Fault, Invalidation, Shadow, Slot};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::rc::Rc;
+
+/// A format, as these tests know it: written down by hand, so that a mistake in the format's own data
+/// shows.
+pub trait Tables: Format + Sized {
+    /// Bytes of an entry.
+    const WIDTH: u64;
+    /// For each level from the top: the lowest address bit that chooses an entry, and how many entries a
+    /// table has.
+    const SHAPE: &'static [(u32, u32)];
+    /// Bits of the error code that the guest gets to see.
+    const ERRORS: u32;
+
+    /// Gives a root page directories, if the format has such, one for each quarter.
+    fn build(tables: &Entries<Self>, root: u64, directories: [u64; 4]);
+    /// Announces that the entry at `at`, which names a leaf table, changed.
+    fn announce(machine: &mut Machine<Self>, at: u64);
+    /// Announces that the first `own` page directories of `root` changed.
+    fn announce_top(machine: &mut Machine<Self>, root: u64, own: u32);
+}
+
+/// Bytes of address space that one leaf table covers.
+pub const fn slot_size<G: Tables>() -> u32 {
+    1 << G::SHAPE[G::SHAPE.len() - 2].0
+}
+
+/// A guest's view of its RAM: entries of its format.
+pub struct Entries<'a, G> {
+    ram: &'a Ram,
+    format: PhantomData<G>,
+}
+
+impl<G: Tables> Entries<'_, G> {
+    /// Entry `index` of the table in frame `table`.
+    pub fn get(&self, table: u64, index: u32) -> u64 {
+        self.at((table << 12) + u64::from(index) * G::WIDTH)
+    }
+
+    pub fn set(&self, table: u64, index: u32, entry: u64) {
+        self.set_at((table << 12) + u64::from(index) * G::WIDTH, entry);
+    }
+
+    pub fn at(&self, at: u64) -> u64 {
+        let words = &self.ram.words[(at / 4) as usize..];
+        match G::WIDTH {
+            4 => u64::from(words[0].get()),
+            _ => u64::from(words[1].get()) << 32 | u64::from(words[0].get()),
+        }
+    }
+
+    pub fn set_at(&self, at: u64, entry: u64) {
+        let words = &self.ram.words[(at / 4) as usize..];
+        words[0].set(entry as u32);
+        if G::WIDTH == 8 {
+            words[1].set((entry >> 32) as u32);
+        }
+    }
+
+    /// Where `root` names the leaf table for `gva`, if it gets that far.
+    pub fn slot_at(&self, root: u64, gva: u32) -> Option<u64> {
+        let (mut table, mut at) = (root, root);
+        let upper = &G::SHAPE[..G::SHAPE.len() - 1];
+        for (level, (shift, entries)) in upper.iter().enumerate() {
+            at = table + u64::from(gva >> shift & (entries - 1)) * G::WIDTH;
+            let entry = self.at(at);
+            if level + 1 < upper.len() && entry & 1 == 0 {
+                return None;
+            }
+            table = entry & 0xffff_f000;
+        }
+        Some(at)
+    }
+
+    /// The entry that names the leaf table for `gva`; 0 if there is no place for one.
+    pub fn slot(&self, root: u64, gva: u32) -> u64 {
+        self.slot_at(root, gva).map_or(0, |at| self.at(at))
+    }
+
+    /// Names a leaf table for `gva`.
+    pub fn set_slot(&self, root: u64, gva: u32, entry: u64) {
+        let at = self.slot_at(root, gva).expect("there is a page directory");
+        self.set_at(at, entry);
+    }
+
+    /// The number of the leaf entry for `gva`.
+    pub fn leaf_index(gva: u32) -> u32 {
+        let (shift, entries) = G::SHAPE[G::SHAPE.len() - 1];
+        gva >> shift & (entries - 1)
+    }
+
+    /// Where the leaf entry for `gva` is, if all entries above it are present, be they such that this ABI
+    /// has or not.
+    pub fn leaf_at(&self, root: u64, gva: u32) -> Option<u64> {
+        let (mut table, mut at) = (root, root);
+        for (level, (shift, entries)) in G::SHAPE.iter().enumerate() {
+            if level > 0 && self.at(at) & 1 == 0 || table >= self.ram.bytes() {
+                return None;
+            }
+            at = table + u64::from(gva >> shift & (entries - 1)) * G::WIDTH;
+            table = self.at(at) & 0x7fff_ffff_ffff_f000;
+        }
+        Some(at)
+    }
+
+    /// Whether entries are present at all levels: rights are looked at before the leaf is checked
+    /// (lguest-abi 7.2, steps 5 and 7).
+    fn presence(&self, root: u64, gva: u32) -> Presence {
+        match self.leaf_at(root, gva) {
+            Some(at) if self.at(at) & 1 != 0 => Presence::Present,
+            _ => Presence::Absent,
+        }
+    }
+}
 
 /// Where the fake machine's guest RAM begins; far from the tables, so that a mix-up shows.
 pub const RAM_BASE: u64 = 0x10_0000_0000;
@@ -32,7 +144,15 @@ pub const USER_WRITE: Access = Access {
     kind: AccessKind::Write,
     privilege: Privilege::User,
 };
-pub const ACCESSES: [Access; 4] = [READ, WRITE, USER_READ, USER_WRITE];
+pub const EXECUTE: Access = Access {
+    kind: AccessKind::Execute,
+    privilege: Privilege::Supervisor,
+};
+pub const USER_EXECUTE: Access = Access {
+    kind: AccessKind::Execute,
+    privilege: Privilege::User,
+};
+pub const ACCESSES: [Access; 6] = [READ, WRITE, EXECUTE, USER_READ, USER_WRITE, USER_EXECUTE];
 
 /// Guest RAM as words.
 pub struct Ram {
@@ -58,16 +178,20 @@ impl Ram {
             .ok_or(bad)
     }
 
-    pub fn entry(&self, table: u64, index: u32) -> u32 {
-        self.words[table as usize * WORDS + index as usize].get()
+    fn bytes(&self) -> u64 {
+        self.words.len() as u64 * 4
     }
 
-    pub fn set_entry(&self, table: u64, index: u32, entry: u32) {
-        self.words[table as usize * WORDS + index as usize].set(entry);
+    /// Fills `length` bytes with a word.
+    pub fn fill(&self, at: u64, length: u64, value: u32) {
+        let words = (at / 4) as usize..((at + length) / 4) as usize;
+        self.words[words].iter().for_each(|word| word.set(value));
     }
 
-    pub fn fill(&self, frame: u64, value: u32) {
-        (0..WORDS as u32).for_each(|index| self.set_entry(frame, index, value));
+    /// Whether `length` bytes are full of a word.
+    pub fn is_full_of(&self, at: u64, length: u64, value: u32) -> bool {
+        let words = (at / 4) as usize..((at + length) / 4) as usize;
+        self.words[words].iter().all(|word| word.get() == value)
     }
 }
 
@@ -108,23 +232,38 @@ impl GuestMemory for Ram {
         Ok(matches)
     }
 
+    fn read_u64(&self, at: Gpa) -> Result<u64, BadAddress> {
+        let high = self.read_u32(at.wrapping_add(4))?;
+        Ok(u64::from(high) << 32 | u64::from(self.read_u32(at)?))
+    }
+
+    fn compare_exchange_u64(&self, at: Gpa, current: u64, new: u64) -> Result<bool, BadAddress> {
+        let matches = self.read_u64(at)? == current;
+        if matches {
+            self.write_u32(at, new as u32)?;
+            self.write_u32(at.wrapping_add(4), (new >> 32) as u32)?;
+        }
+        Ok(matches)
+    }
+
     fn host_frame(&self, gfn: Gfn) -> Option<Hpa> {
         (gfn < self.frames()).then(|| Hpa::new(RAM_BASE + (gfn.raw() << 12)))
     }
 }
 
-type Entries = Rc<RefCell<Vec<[u64; 512]>>>;
+type PoolEntries = Rc<RefCell<Vec<[u64; 512]>>>;
 
 /// Table frames whose entries the processor model reads as well.
+#[derive(Default)]
 pub struct Pool {
-    entries: Entries,
+    entries: PoolEntries,
     fresh: Run<Table>,
     returned: Vec<Frame<Table>>,
     capacity: usize,
 }
 
 impl Pool {
-    fn new(capacity: usize) -> Self {
+    pub fn new(capacity: usize) -> Self {
         let mut frames = FrameAllocator::new();
         let end = POOL_BASE + ((capacity as u64) << 12);
         frames.add(Hpa::new(POOL_BASE)..Hpa::new(end)).unwrap();
@@ -190,19 +329,25 @@ pub enum Seen {
     Killed(Kill),
 }
 
+/// An entry's rights, with NX turned round so that every bit grants something.
+fn grants(entry: u64) -> u64 {
+    entry ^ bits::NX
+}
+
 /// A translation that the processor remembers.
 #[derive(Clone, Copy)]
 pub struct Remembered {
     pub frame: u64,
+    /// RW and US where every level grants them, and NX where none withholds execution.
     pub rights: u64,
 }
 
 /// A guest's RAM, its shadow, and a processor that runs it. The processor keeps every translation and
 /// every upper level it has seen until it is told to forget it: the worst that real ones may do.
-pub struct Machine {
+pub struct Machine<G: Tables> {
     pub ram: Ram,
-    pub shadow: Shadow<Pool, Vec<Slot>>,
-    entries: Entries,
+    pub shadow: Shadow<Pool, Vec<Slot>, G>,
+    entries: PoolEntries,
     loaded: Option<Hpa>,
     translations: HashMap<u32, Remembered>,
     upper: HashMap<u32, (Hpa, u64)>,
@@ -210,7 +355,7 @@ pub struct Machine {
     pub repairs: u64,
 }
 
-impl Machine {
+impl<G: Tables> Machine<G> {
     pub fn new(frames: usize, tables: usize, roots: usize) -> Self {
         let pool = Pool::new(tables);
         let entries = pool.entries.clone();
@@ -224,6 +369,14 @@ impl Machine {
             translations: HashMap::new(),
             upper: HashMap::new(),
             repairs: 0,
+        }
+    }
+
+    /// RAM, as the guest's tables.
+    pub fn tables(&self) -> Entries<'_, G> {
+        Entries {
+            ram: &self.ram,
+            format: PhantomData,
         }
     }
 
@@ -261,7 +414,7 @@ impl Machine {
         // A PDPT entry has no rights here: the fields are reserved in PAE and open in four levels.
         let top = self.entry(self.loaded?, page >> 18)?;
         let middle = self.entry(Hpa::new(top & bits::FRAME), page >> 9)?;
-        let found = (Hpa::new(middle & bits::FRAME), top & middle);
+        let found = (Hpa::new(middle & bits::FRAME), grants(top) & grants(middle));
         self.upper.insert(page >> 9, found);
         Some(found)
     }
@@ -276,14 +429,19 @@ impl Machine {
         let leaf = self.entry(table, page)?;
         let found = Remembered {
             frame: leaf & bits::FRAME,
-            rights: leaf & upper,
+            rights: grants(leaf) & upper,
         };
         self.translations.insert(page, found);
         Some(found)
     }
 
     fn allows(found: Remembered, access: Access) -> bool {
-        (access.kind == AccessKind::Read || found.rights & bits::RW != 0)
+        let needed = match access.kind {
+            AccessKind::Read => 0,
+            AccessKind::Write => bits::RW,
+            AccessKind::Execute => bits::NX,
+        };
+        found.rights & needed == needed
             && (access.privilege == Privilege::Supervisor || found.rights & bits::US != 0)
     }
 
@@ -317,52 +475,34 @@ impl Machine {
 
     /// What the tables of `root` say about an access right now.
     pub fn truth(&self, root: u64, gva: u32, access: Access) -> Result<u64, u32> {
-        let found = walker::walk::<TwoLevel>(&self.ram, Gfn::new(root), Gva::new(gva));
+        let error = |presence| access.error(presence) & G::ERRORS;
+        let found = walker::walk::<G>(&self.ram, Gpa::new(root), Gva::new(gva));
         let Some(found) = found else {
-            return Err(access.error(self.presence(root, gva)));
+            return Err(error(self.tables().presence(root, gva)));
         };
-        let frame = RAM_BASE + (found.frame.raw() << 12);
-        let allowed = Self::allows(
-            Remembered {
-                frame,
-                rights: found.rights,
-            },
-            access,
-        );
-        if allowed {
-            Ok(frame)
+        let kind = match access.kind {
+            AccessKind::Read => true,
+            AccessKind::Write => found.writable,
+            AccessKind::Execute => found.executable,
+        };
+        if kind && (found.user || access.privilege == Privilege::Supervisor) {
+            Ok(RAM_BASE + (found.frame.raw() << 12))
         } else {
-            Err(access.error(Presence::Present))
-        }
-    }
-
-    /// Whether entries are present at both levels, be the leaf one that this ABI has or not: rights are
-    /// looked at before the leaf is (lguest-abi 7.2, steps 5 and 7).
-    fn presence(&self, root: u64, gva: u32) -> Presence {
-        let top = self.ram.entry(root, gva >> 22);
-        let table = u64::from(top >> 12);
-        let within = top & 1 != 0 && table < self.ram.frames().raw();
-        let present = within && self.ram.entry(table, gva >> 12 & 1023) & 1 != 0;
-        if present {
-            Presence::Present
-        } else {
-            Presence::Absent
+            Err(error(Presence::Present))
         }
     }
 
     pub fn load(&mut self, root: u64) {
-        self.shadow
-            .new_pgtable(&self.ram, Gpa::new(root << 12))
-            .unwrap();
+        self.shadow.new_pgtable(&self.ram, Gpa::new(root)).unwrap();
     }
 
-    pub fn set_pte(&mut self, root: u64, gva: u32, entry: u32) -> Result<(), Kill> {
+    pub fn set_pte(&mut self, root: u64, gva: u32, entry: u64) -> Result<(), Kill> {
         self.shadow
-            .set_pte(&self.ram, Gpa::new(root << 12), Gva::new(gva), entry.into())
+            .set_pte(&self.ram, Gpa::new(root), Gva::new(gva), entry)
     }
 
     pub fn set_pgd(&mut self, root: u64, index: u32) {
-        self.shadow.set_pgd(Gpa::new(root << 12), index).unwrap();
+        self.shadow.set_pgd(Gpa::new(root), index).unwrap();
     }
 
     /// Audits the live tables; returns the number of stale translations.

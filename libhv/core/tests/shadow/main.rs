@@ -1,8 +1,9 @@
 //! The shadow against the truth: rules, exhaustive products and random guests, on a model of the
 //! processor that remembers translations as a real one does.
+//!
+//! All of it runs for each paging format. A file for each format says, by hand, what its tables look
+//! like, and takes in the common tests as modules of its own.
 
-mod adversary;
 mod machine;
-mod product;
-mod rules;
-mod well_behaved;
+mod pae;
+mod two_level;

@@ -1,115 +1,190 @@
-//! `propagate` over every combination of flags, against the walker.
+//! `propagate` over every combination of flags, against an oracle that is written by
+//! hand for each format, and against the walker.
 
-use crate::machine::{ACCESSES, Ram};
-use hv_core::address::{Gfn, Gva, Hpa};
+use super::{G, oracle, special_entries};
+use crate::machine::{ACCESSES, Machine, Tables};
+use hv_core::address::{Gfn, Gpa, Gva, Hpa};
 use hv_core::kill::Kill;
 use hv_core::memory::GuestMemory;
-use hv_core::paging::{
-    Access, AccessKind, Outcome, Presence, Privilege, TwoLevel, bits, propagate, walker,
-};
+use hv_core::paging::{Access, AccessKind, Outcome, bits, propagate, walker};
 
-const FRAMES: u64 = 4;
-const TABLE: u32 = 1;
-const PAGE: u32 = 2;
-/// Flags of a top-level entry that are no error: P, RW, US, A, D.
-const TOP_ALLOWED: u32 = 0x67;
+/// Level `n` is the table in frame `n`; the page is the frame behind them.
+const LEVELS: usize = G::SHAPE.len();
+const FRAMES: u64 = LEVELS as u64 + 2;
 
-/// What lguest-abi 7.2 says, with the rights of both levels combined, in the order of its steps.
-fn expected(top: u32, leaf: u32, access: Access) -> Outcome {
-    let inside = |entry: u32| u64::from(entry >> 12) < FRAMES;
-    let (top, leaf) = match (
-        top & 1,
-        top & 0xfff & !TOP_ALLOWED == 0 && inside(top),
-        leaf & 1,
-    ) {
-        (0, _, _) => return Outcome::Fault(access.error(Presence::Absent)),
-        (_, false, _) => return Outcome::Kill(Kill::BadPageDirectoryEntry(top.into())),
-        (_, true, 0) => return Outcome::Fault(access.error(Presence::Absent)),
-        _ => (top, leaf),
-    };
-    let write = access.kind == AccessKind::Write;
-    let user = access.privilege == Privilege::User;
-    if write && top & leaf & 2 == 0 || user && top & leaf & 4 == 0 {
-        return Outcome::Fault(access.error(Presence::Present));
-    }
-    if leaf & 0x80 != 0 || !inside(leaf) {
-        return Outcome::Kill(Kill::BadPageTableEntry(leaf.into()));
-    }
-    let marked = u64::from(leaf) | bits::A | if write { bits::D } else { 0 };
-    Outcome::Mapped(hv_core::paging::Mapping::of(
-        Gfn::new(u64::from(leaf >> 12)),
-        marked,
-    ))
+/// What an access has to come to.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Expected {
+    Fault(u32),
+    Kill(Kill),
+    Mapped {
+        frame: u64,
+        /// The entry with A and D.
+        leaf: u64,
+        /// RW and US of the upper levels together.
+        rights: u64,
+    },
 }
 
-fn check(ram: &Ram, top: u32, leaf: u32) {
-    ram.set_entry(0, 0, top);
-    ram.set_entry(u64::from(TABLE), 0, leaf);
-    let truth = walker::walk::<TwoLevel>(ram, Gfn::new(0), Gva::new(0));
+/// The levels' entries in the order in which they are asked for, wherever that is.
+fn outcome(entries: &[u64; LEVELS], access: Access) -> Outcome {
+    let mut next = entries.iter();
+    let read = |_| Ok(*next.next().expect("a read for each level"));
+    let ram = Gfn::new(FRAMES);
+    propagate::<G>(Gpa::new(0), Gva::new(0), read, access, ram).unwrap()
+}
+
+fn agrees(outcome: &Outcome, expected: &Expected) -> bool {
+    match (outcome, expected) {
+        (Outcome::Fault(error), Expected::Fault(wanted)) => error == wanted,
+        (Outcome::Bad(bad), Expected::Kill(wanted)) => Kill::from(*bad) == *wanted,
+        (
+            Outcome::Mapped { mapping, path },
+            Expected::Mapped {
+                frame,
+                leaf,
+                rights,
+            },
+        ) => mapping.frame.raw() == *frame && mapping.leaf == *leaf && path.rights == *rights,
+        _ => false,
+    }
+}
+
+fn check(entries: [u64; LEVELS]) {
     for access in ACCESSES {
-        let outcome = propagate::<TwoLevel>(top.into(), |_| Ok(leaf.into()), access, ram.frames());
-        assert_eq!(
-            outcome,
-            expected(top, leaf, access),
-            "{top:#x} {leaf:#x} {access:?}"
+        let outcome = outcome(&entries, access);
+        let expected = oracle(&entries, FRAMES, access);
+        assert!(
+            agrees(&outcome, &expected),
+            "{entries:x?} {access:?}: {outcome:x?}, not {expected:x?}"
         );
-        if let Outcome::Mapped(mapping) = outcome {
-            let truth = truth.expect("the walker finds what propagate maps");
-            assert_eq!(mapping.frame, truth.frame);
-            let host = Hpa::new(0x7000);
-            let shadow = mapping.shadow(host);
-            assert_eq!(
-                shadow & u64::from(top) & (bits::RW | bits::US) & !truth.rights,
-                0
+        if let Outcome::Mapped { mapping, path } = outcome {
+            check_shadow(
+                mapping.shadow(Hpa::new(0x7000)),
+                path.rights,
+                mapping.leaf,
+                access,
             );
-            assert_eq!(shadow & bits::FRAME, host.raw());
-            // Of the flags, nothing but these can ever reach the processor.
-            let allowed = bits::P | bits::RW | bits::US | bits::A | bits::D;
-            assert_eq!(shadow & !bits::FRAME & !allowed, 0);
-            // Writable only once the guest's entry is dirty (LG-082, LG-104).
-            let dirty = access.kind == AccessKind::Write || leaf & bits::D as u32 != 0;
-            assert!(dirty || shadow & bits::RW == 0);
         }
     }
 }
 
-#[test]
-fn every_top_flag_with_the_rights_of_every_leaf() {
-    let ram = Ram::new(FRAMES as usize);
-    for top in 0..0x1000 {
-        for leaf in [0, 1, 3, 5, 7, 0x27, 0x67, 0x87, 0x107] {
-            check(&ram, TABLE << 12 | top, PAGE << 12 | leaf);
-        }
+/// What reaches the processor: nothing but these flags ever, and writable only what is dirty in
+/// the guest's own entry (LG-082, LG-104).
+fn check_shadow(shadow: u64, upper: u64, leaf: u64, access: Access) {
+    let allowed = bits::P | bits::RW | bits::US | bits::A | bits::D | bits::NX;
+    assert_eq!(shadow & !allowed, 0x7000);
+    assert_eq!(shadow & bits::NX, leaf & bits::NX);
+    assert_eq!(shadow & (bits::RW | bits::US) & !leaf, 0);
+    assert!(leaf & bits::D != 0 || shadow & bits::RW == 0);
+    if access.kind == AccessKind::Write {
+        assert_ne!(
+            shadow & upper & bits::RW,
+            0,
+            "the write that was allowed goes on"
+        );
+    }
+}
+
+/// The entry that leads on from `level`, with these flags.
+fn entry(level: usize, flags: u64) -> u64 {
+    (level as u64 + 1) << 12 | flags
+}
+
+/// Entries of `level` that grant and withhold each right, and an absent one.
+fn rights(level: usize) -> Vec<u64> {
+    let flags = if level == 0 && LEVELS == 3 {
+        vec![0, 1]
+    } else {
+        vec![0, 1, 3, 5, 7]
+    };
+    flags.into_iter().map(|flags| entry(level, flags)).collect()
+}
+
+/// Every combination of an entry of each level's `choices`.
+fn product(choices: &[Vec<u64>; LEVELS], mut each: impl FnMut([u64; LEVELS])) {
+    let count: usize = choices.iter().map(Vec::len).product();
+    for mut number in 0..count {
+        each(std::array::from_fn(|level| {
+            let entries = &choices[level];
+            let entry = entries[number % entries.len()];
+            number /= entries.len();
+            entry
+        }));
     }
 }
 
 #[test]
-fn every_leaf_flag_with_the_rights_of_every_top() {
-    let ram = Ram::new(FRAMES as usize);
-    for leaf in 0..0x1000 {
-        for top in (0..0x80).filter(|top| top & !TOP_ALLOWED == 0) {
-            check(&ram, TABLE << 12 | top, PAGE << 12 | leaf);
+fn every_flag_of_a_level_with_the_rights_of_all_others() {
+    for level in 0..LEVELS {
+        let mut choices = std::array::from_fn(rights);
+        choices[level] = (0..0x1000).map(|flags| entry(level, flags)).collect();
+        product(&choices, check);
+    }
+}
+
+/// 2^24 pairs of entries for each access.
+#[test]
+fn every_flag_of_a_leaf_with_every_flag_of_the_level_above() {
+    let mut entries = std::array::from_fn(|level| entry(level, 1));
+    for upper in 0..0x1000 {
+        entries[LEVELS - 2] = entry(LEVELS - 2, upper);
+        for leaf in 0..0x1000 {
+            entries[LEVELS - 1] = entry(LEVELS - 1, leaf);
+            for access in ACCESSES {
+                let outcome = outcome(&entries, access);
+                let expected = oracle(&entries, FRAMES, access);
+                assert!(agrees(&outcome, &expected), "{entries:x?} {access:?}");
+            }
         }
     }
 }
 
+/// Frames inside, at and past the end of RAM, and whatever bits the format has above them.
 #[test]
-fn frames_inside_at_and_past_the_end_of_ram() {
-    let ram = Ram::new(FRAMES as usize);
-    for leaf_frame in [
-        0,
-        FRAMES as u32 - 1,
-        FRAMES as u32,
-        FRAMES as u32 + 1,
-        0xf_ffff,
-    ] {
-        for flags in 0..0x1000 {
-            check(&ram, TABLE << 12 | 0x67, leaf_frame << 12 | flags);
+fn every_frame_and_high_bit_that_matters() {
+    product(&std::array::from_fn(|_| special_entries()), check);
+}
+
+#[test]
+fn every_flag_of_a_level_with_every_frame_that_matters() {
+    for level in 0..LEVELS {
+        for frame in special_entries().into_iter().map(|entry| entry & !0xfff) {
+            let mut entries =
+                std::array::from_fn(|level| entry(level, if level == 0 { 1 } else { 7 }));
+            for flags in 0..0x1000 {
+                entries[level] = frame | flags;
+                check(entries);
+            }
         }
     }
-    for top_frame in [FRAMES as u32, FRAMES as u32 + 1, 0xf_ffff] {
-        for flags in 0..0x1000 {
-            check(&ram, top_frame << 12 | flags, PAGE << 12 | 0x67);
+}
+
+/// The walker finds what `propagate` maps, with the same rights, and nothing else.
+#[test]
+fn the_walker_agrees() {
+    let machine = Machine::<G>::new(FRAMES as usize, 8, 1);
+    let mut found = 0;
+    product(&std::array::from_fn(|_| special_entries()), |entries| {
+        for (table, entry) in (0..).zip(entries) {
+            machine.tables().set(table, 0, entry);
         }
-    }
+        let truth = walker::walk::<G>(&machine.ram, Gpa::new(0), Gva::new(0));
+        for access in ACCESSES {
+            let memory = |at: Gpa| Ok(machine.tables().at(at.raw()));
+            let ram = machine.ram.frames();
+            let outcome = propagate::<G>(Gpa::new(0), Gva::new(0), memory, access, ram).unwrap();
+            let expected = machine.truth(0, 0, access);
+            match outcome {
+                Outcome::Mapped { mapping, .. } => {
+                    assert_eq!(Some(mapping.frame), truth.map(|truth| truth.frame));
+                    assert!(expected.is_ok(), "{entries:x?} {access:?}");
+                    found += 1;
+                }
+                Outcome::Fault(error) => assert_eq!(expected, Err(error), "{entries:x?}"),
+                Outcome::Bad(_) => assert_eq!(truth, None, "{entries:x?}"),
+            }
+        }
+    });
+    assert!(found > 100, "{found}");
 }

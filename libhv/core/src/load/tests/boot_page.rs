@@ -83,6 +83,17 @@ fn an_initrd_stays_below_2_gib() {
         ) -> Result<bool, BadAddress> {
             self.0.compare_exchange_u32(at, current, new)
         }
+        fn read_u64(&self, at: Gpa) -> Result<u64, BadAddress> {
+            self.0.read_u64(at)
+        }
+        fn compare_exchange_u64(
+            &self,
+            at: Gpa,
+            current: u64,
+            new: u64,
+        ) -> Result<bool, BadAddress> {
+            self.0.compare_exchange_u64(at, current, new)
+        }
         fn host_frame(&self, gfn: Gfn) -> Option<Hpa> {
             self.0.host_frame(gfn)
         }

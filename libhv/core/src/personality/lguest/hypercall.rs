@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::device::Devices;
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
-use crate::personality::{End, Mmu, Ts};
+use crate::personality::{End, Mmu, NoMiddleTables, Ts};
 use crate::registers::Registers;
 use crate::segment::{Descriptor, NoSuchEntry};
 use hv_abi::lguest::TLS_ENTRIES;
@@ -27,6 +27,7 @@ enum Hypercall {
     Halt,
     SetPte,
     SetPgd,
+    SetPmd,
     LoadTls,
     LoadGdtEntry,
     SendInterrupts,
@@ -49,7 +50,7 @@ struct Generation {
     arguments: [ArgumentRegister; 4],
 }
 
-/// Linux 4.x to 4.13, two-level page tables (2.3).
+/// Linux 4.x to 4.13 (2.3).
 const G5: Generation = Generation {
     calls: [
         Some(Hypercall::FlushAsync),
@@ -65,7 +66,7 @@ const G5: Generation = Generation {
         Some(Hypercall::Halt),
         None,
         None,
-        None, // SET_PMD exists with PAE only (LG-032).
+        Some(Hypercall::SetPmd), // With PAE only (LG-032): what to do then is the tables' to say.
         Some(Hypercall::SetPte),
         Some(Hypercall::SetPgd),
         Some(Hypercall::LoadTls),
@@ -145,7 +146,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         let Some(known) = known else {
             return Err(Kill::BadHypercall(call.number).into());
         };
-        let [first, second, third, _fourth] = call.arguments;
+        let [first, second, third, fourth] = call.arguments;
         match known {
             // Both are done by having come here: the ring is empty, and interrupts are considered
             // before the next entry.
@@ -162,10 +163,15 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             Hypercall::Halt => self.activity = Activity::Halted,
             Hypercall::SetPte => {
                 let (root, gva) = (Gpa::from(first), Gva::new(second));
-                self.mmu
-                    .set_pte(&self.memory, root, gva, u64::from(third))?;
+                // The high word means something to guests with entries of 64 bits.
+                let entry = u64::from(fourth) << 32 | u64::from(third);
+                self.mmu.set_pte(&self.memory, root, gva, entry)?;
             }
             Hypercall::SetPgd => self.mmu.set_pgd(&self.memory, Gpa::from(first), second)?,
+            Hypercall::SetPmd => self
+                .mmu
+                .set_pmd(&self.memory, Gpa::from(first))?
+                .map_err(|NoMiddleTables| Kill::BadHypercall(call.number))?,
             Hypercall::LoadTls => self.load_tls(Gpa::from(first))?,
             Hypercall::LoadGdtEntry => self.load_gdt_entry(first, second, third)?,
         }
@@ -228,6 +234,7 @@ mod tests {
             (hypercall::TS, Hypercall::Ts),
             (hypercall::SET_CLOCKEVENT, Hypercall::SetClockEvent),
             (hypercall::HALT, Hypercall::Halt),
+            (hypercall::SET_PMD, Hypercall::SetPmd),
             (hypercall::SET_PTE, Hypercall::SetPte),
             (hypercall::SET_PGD, Hypercall::SetPgd),
             (hypercall::LOAD_TLS, Hypercall::LoadTls),

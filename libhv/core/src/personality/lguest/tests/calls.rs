@@ -77,6 +77,25 @@ fn page_table_calls_reach_the_translation_as_they_are() {
     );
 }
 
+/// LG-032: SET_PMD and the high word of an entry mean something to guests with three levels.
+#[test]
+fn lg032_calls_for_three_levels_reach_the_translation() {
+    let mut machine = Machine::initialised();
+    machine.mmu().has_middle_tables = true;
+    machine.regs.esi = 0x8000_0000;
+    machine
+        .call(hypercall::SET_PTE, [0x5020, 0x1234, 0x67])
+        .unwrap();
+    machine.call(hypercall::SET_PMD, [0x6000, 3, 0]).unwrap();
+    assert_eq!(
+        machine.told(),
+        [
+            Told::SetPte(0x5020, 0x1234, 0x8000_0000_0000_0067),
+            Told::SetPmd(0x6000),
+        ]
+    );
+}
+
 #[test]
 fn what_the_translation_refuses_kills_with_its_reason() {
     use crate::kill::Kill;

@@ -6,7 +6,7 @@ use crate::device::{Devices, Width, Work};
 use crate::kill::Kill;
 use crate::memory::{Access, BadAddress, GuestMemory};
 use crate::personality::lguest::Lguest;
-use crate::personality::{AccessKind, End, Fault, Mmu, Next, Trap};
+use crate::personality::{AccessKind, End, Fault, Mmu, Next, NoMiddleTables, Trap};
 use crate::registers::Registers;
 use hv_abi::lguest::{data, hypercall};
 use std::cell::{Cell, RefCell};
@@ -88,6 +88,20 @@ impl GuestMemory for Ram {
         Ok(true)
     }
 
+    fn read_u64(&self, at: Gpa) -> Result<u64, BadAddress> {
+        let mut word = [0; 8];
+        self.read(at, &mut word)?;
+        Ok(u64::from_le_bytes(word))
+    }
+
+    fn compare_exchange_u64(&self, at: Gpa, current: u64, new: u64) -> Result<bool, BadAddress> {
+        if self.read_u64(at)? != current {
+            return Ok(false);
+        }
+        self.write(at, &new.to_le_bytes())?;
+        Ok(true)
+    }
+
     fn host_frame(&self, _gfn: Gfn) -> Option<Hpa> {
         None
     }
@@ -100,6 +114,7 @@ pub(super) enum Told {
     NewPgtable(u64),
     SetPte(u64, u32, u64),
     SetPgd(u64, u32),
+    SetPmd(u64),
     FlushUser,
     FlushAll,
     KernelAddress(u32),
@@ -116,6 +131,8 @@ pub(super) struct FakeMmu {
     pub(super) demand: BTreeSet<u32>,
     /// Faults are repaired once this root is in use.
     pub(super) repaired_by: Option<u64>,
+    /// As the tables of a guest with PAE.
+    pub(super) has_middle_tables: bool,
     pub(super) told: Vec<Told>,
     /// A ring slot that becomes ready while a SET_PTE is carried out, as if by another writer.
     pub(super) fills: Option<u32>,
@@ -194,6 +211,18 @@ impl Mmu for FakeMmu {
 
     fn set_pgd(&mut self, _: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill> {
         self.tell(Told::SetPgd(root.raw(), index))
+    }
+
+    fn set_pmd(
+        &mut self,
+        _: &impl GuestMemory,
+        table: Gpa,
+    ) -> Result<Result<(), NoMiddleTables>, Kill> {
+        if self.has_middle_tables {
+            self.tell(Told::SetPmd(table.raw())).map(Ok)
+        } else {
+            Ok(Err(NoMiddleTables))
+        }
     }
 
     fn flush_user(&mut self, _: &impl GuestMemory) -> Result<(), Kill> {

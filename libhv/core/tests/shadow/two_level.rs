@@ -1,0 +1,159 @@
+//! Two-level tables.
+
+#[path = "adversary.rs"]
+#[allow(clippy::duplicate_mod, reason = "one copy for each format")]
+mod adversary;
+#[path = "product.rs"]
+#[allow(clippy::duplicate_mod, reason = "one copy for each format")]
+mod product;
+#[path = "rules.rs"]
+#[allow(clippy::duplicate_mod, reason = "one copy for each format")]
+mod rules;
+#[path = "well_behaved.rs"]
+#[allow(clippy::duplicate_mod, reason = "one copy for each format")]
+mod well_behaved;
+
+use crate::machine::{Entries, Machine, RAM_BASE, READ, Seen, Tables, WRITE};
+use hv_core::address::Gpa;
+use hv_core::kill::Kill;
+use hv_core::paging::{Access, AccessKind, Privilege, TwoLevel};
+use product::Expected;
+
+/// The format under test.
+type G = TwoLevel;
+type Guest = Machine<G>;
+
+impl Tables for TwoLevel {
+    const WIDTH: u64 = 4;
+    const SHAPE: &'static [(u32, u32)] = &[(22, 1024), (12, 1024)];
+    const ERRORS: u32 = 7;
+
+    fn build(_: &Entries<Self>, _: u64, _: [u64; 4]) {}
+
+    fn announce(machine: &mut Guest, at: u64) {
+        machine.set_pgd(at & !0xfff, (at as u32 & 0xfff) / 4);
+    }
+
+    fn announce_top(_: &mut Guest, _: u64, _: u32) {}
+}
+
+/// Roots that a test has beside each other, and their size in bytes.
+const ROOTS: [u64; 3] = [0x1000, 0x2000, 0x3000];
+const ROOT_BYTES: u64 = 4096;
+/// Indices at every edge of a table, a quarter and the kernel's start.
+const INDICES: &[u32] = &[0, 1, 255, 511, 512, 768, 832, 1023];
+/// Any flags that may stand in an entry of a root.
+const TOP_FLAGS: u64 = 0x67;
+/// Why a guest ends with a bad entry where a leaf table should be named.
+const BAD_SLOT: fn(u64) -> Kill = Kill::BadPageDirectoryEntry;
+
+/// Root number `n` of many, in frames from `frame`.
+fn nth_root(frame: u64, n: u64) -> u64 {
+    (frame + n) << 12
+}
+
+/// What lguest-abi 7.2 says, with the rights of both levels combined, in the order of its steps.
+fn oracle(entries: &[u64], frames: u64, access: Access) -> Expected {
+    let [top, leaf] = *entries else {
+        unreachable!("two levels");
+    };
+    let write = access.kind == AccessKind::Write;
+    let user = access.privilege == Privilege::User;
+    let error = u32::from(write) << 1 | u32::from(user) << 2;
+    if top & 1 == 0 {
+        return Expected::Fault(error);
+    }
+    if top & 0xf98 != 0 || top >> 12 >= frames {
+        return Expected::Kill(Kill::BadPageDirectoryEntry(top));
+    }
+    if leaf & 1 == 0 {
+        return Expected::Fault(error);
+    }
+    if write && (top & 2 == 0 || leaf & 2 == 0) || user && (top & 4 == 0 || leaf & 4 == 0) {
+        return Expected::Fault(error | 1);
+    }
+    if leaf & 0x80 != 0 || leaf >> 12 >= frames {
+        return Expected::Kill(Kill::BadPageTableEntry(leaf));
+    }
+    let dirty = if write { 0x40 } else { 0 };
+    Expected::Mapped {
+        frame: leaf >> 12,
+        leaf: leaf | 0x20 | dirty,
+        rights: top & 6,
+    }
+}
+
+/// Entries that are worth trying at each level, whole.
+fn special_entries() -> Vec<u64> {
+    let frames = [0, 1, 2, 3, 4, 5, 0xf_ffff];
+    let flags = [0, 1, 3, 5, 7, 0x27, 0x67, 0x87, 0x107];
+    let all = frames
+        .into_iter()
+        .flat_map(|frame| flags.into_iter().map(move |flags: u64| frame << 12 | flags));
+    all.collect()
+}
+
+#[test]
+fn r8_roots_are_pages_whose_low_bits_are_flags() {
+    let mut machine = rules::machine();
+    rules::map(&machine, 0, rules::PAGE);
+    assert_eq!(machine.access(rules::GVA, READ), rules::frame(rules::PAGE));
+    for flags in [0x18, 0xfff] {
+        machine
+            .shadow
+            .new_pgtable(&machine.ram, Gpa::new(ROOTS[0] | flags))
+            .unwrap();
+        let repairs = machine.repairs;
+        assert_eq!(machine.access(rules::GVA, READ), rules::frame(rules::PAGE));
+        assert_eq!(machine.repairs, repairs);
+    }
+}
+
+#[test]
+fn lg_108_set_pgd_is_bounded() {
+    let mut machine = rules::machine();
+    for index in [1024, u32::MAX] {
+        let refused = machine.shadow.set_pgd(Gpa::new(ROOTS[0]), index);
+        let entries = 1024;
+        assert_eq!(refused, Err(Kill::BadPgdIndex { index, entries }));
+    }
+}
+
+/// LG-032.
+#[test]
+fn lg_032_there_is_no_set_pmd() {
+    let mut machine = rules::machine();
+    let told = machine.shadow.set_pmd(&machine.ram, Gpa::new(0x1000));
+    assert_eq!(told, Ok(Err(hv_core::shadow::NoMiddleTables)));
+}
+
+#[test]
+fn a17_a_root_that_is_its_own_leaf_table_maps_guest_ram_only() {
+    let mut machine = rules::machine();
+    machine.tables().set(ROOTS[0] >> 12, 1023, ROOTS[0] | 7);
+    let window = |top: u32| 0xffc0_0000 | top << 12;
+    let user = RAM_BASE + (rules::USER[0] << 12);
+    assert_eq!(machine.access(window(0), WRITE), Seen::Frame(user));
+    let root = Seen::Frame(RAM_BASE + ROOTS[0]);
+    assert_eq!(machine.access(window(1023), WRITE), root);
+    machine.finish();
+}
+
+/// The high word of SET_PTE's entry is none of these guests' entries.
+#[test]
+fn set_pte_takes_the_low_word_alone() {
+    let mut machine = rules::machine();
+    rules::map(&machine, 0, rules::PAGE);
+    machine.access(rules::GVA, WRITE);
+    let entry = u64::from(rules::OTHER) << 12 | 0x67;
+    machine.tables().set(rules::USER[0], rules::LEAF, entry);
+    machine
+        .set_pte(ROOTS[0], rules::GVA, entry | 0xdead_beef << 32)
+        .unwrap();
+    let repairs = machine.repairs;
+    assert_eq!(
+        machine.access(rules::GVA, WRITE),
+        rules::frame(rules::OTHER)
+    );
+    assert_eq!(machine.repairs, repairs, "installed at once");
+}
