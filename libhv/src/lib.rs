@@ -24,10 +24,10 @@ pub use hv_core::address::Gpa;
 pub use hv_core::device::Width;
 pub use hv_core::kill::Kill;
 pub use hv_core::memory::BadAddress;
+pub use hv_core::paging::Paging;
 pub use hv_core::personality::{BadIrq, NoHandler};
 pub use hv_core::registers::Registers;
 pub use hv_hw::switch::Isolation;
-pub use hv_core::paging::Paging;
 
 /// What an application needs.
 pub mod prelude {

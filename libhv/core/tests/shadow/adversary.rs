@@ -66,7 +66,7 @@ fn steps() -> impl Strategy<Value = Step> {
 /// A root for each of the first 16 numbers, and again: in all frames, and two in one if they fit.
 fn root(by: u8) -> u64 {
     let (frame, place) = (u64::from(by) % FRAMES, u64::from(by) / FRAMES % 2);
-    (frame << 12) | (place * ROOT_BYTES & 0xfff)
+    (frame << 12) | ((place * ROOT_BYTES) & 0xfff)
 }
 
 /// An address that goes through some of `INDICES` at each level.

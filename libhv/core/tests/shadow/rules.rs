@@ -694,9 +694,9 @@ fn host_accesses_honour_the_guests_rights_and_leave_its_marks() {
 fn lg_118_a_guest_that_ends_gives_every_frame_back() {
     let running = || {
         let mut machine = machine();
-        for (root, user) in ROOT.into_iter().zip(USER) {
-            machine.ram.set_entry(user, LEAF, entry(PAGE, 0x67));
-            machine.ram.set_entry(SHARED, LEAF, entry(OTHER, 0x67));
+        for (root, user) in ROOTS.into_iter().zip(USER) {
+            machine.tables().set(user, LEAF, entry(PAGE, 0x67));
+            machine.tables().set(SHARED, LEAF, entry(OTHER, 0x67));
             machine.load(root);
             assert_eq!(machine.access(GVA, WRITE), frame(PAGE));
             assert_eq!(machine.access(HIGH, WRITE), frame(OTHER));
@@ -708,13 +708,13 @@ fn lg_118_a_guest_that_ends_gives_every_frame_back() {
 
     let mut killed_by_a_call = running();
     let bad = entry(FRAMES, 0x67);
-    assert!(killed_by_a_call.set_pte(ROOT[1], GVA, bad).is_err());
-    assert!(killed_by_a_call.set_pte(ROOT[1], HIGH, bad).is_err());
+    assert!(killed_by_a_call.set_pte(ROOTS[1], GVA, bad).is_err());
+    assert!(killed_by_a_call.set_pte(ROOTS[1], HIGH, bad).is_err());
     killed_by_a_call.finish();
 
     let mut killed_by_a_fault = running();
-    killed_by_a_fault.ram.set_entry(USER[1], 6, bad);
+    killed_by_a_fault.tables().set(USER[1], LEAF + 1, bad);
     let seen = killed_by_a_fault.access(GVA + 0x1000, WRITE);
-    assert_eq!(seen, Seen::Killed(Kill::BadPageTableEntry(bad.into())));
+    assert_eq!(seen, Seen::Killed(Kill::BadPageTableEntry(bad)));
     killed_by_a_fault.finish();
 }
