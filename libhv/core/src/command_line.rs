@@ -1,5 +1,6 @@
 //! The host's command line: words for the host, then ` -- `, then the guest's own command line.
 
+use crate::generation::Choice;
 use core::fmt;
 use core::ops::RangeInclusive;
 
@@ -7,6 +8,10 @@ use core::ops::RangeInclusive;
 pub const MEMORY_MIB: RangeInclusive<u32> = 2..=3072;
 /// Roots that the shadow cache keeps.
 pub const ROOTS: RangeInclusive<u32> = 1..=64;
+/// Where a guest's kernel can have its RAM: multiples of 4 MiB, of which the top one is the host's in
+/// old generations.
+pub const PAGE_OFFSETS: RangeInclusive<u32> = 0x4000_0000..=0xff80_0000;
+const PAGE_OFFSET_UNIT: u32 = 0x40_0000;
 
 /// What the host writes to its log.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -40,6 +45,10 @@ pub struct Options<'a> {
     pub memory_mib: Option<u32>,
     /// `roots=`: size of the root cache, within [`ROOTS`].
     pub roots: Option<u32>,
+    /// `generation=`: the ABI that the guest was built for.
+    pub generation: Option<Choice>,
+    /// `page_offset=`: where the guest's kernel has its RAM, within [`PAGE_OFFSETS`].
+    pub page_offset: Option<u32>,
     /// Everything after ` -- `, byte for byte.
     pub guest: Option<&'a [u8]>,
 }
@@ -67,6 +76,8 @@ pub enum CommandLineError {
         /// The limits.
         limits: RangeInclusive<u32>,
     },
+    /// A value that is no address in hexadecimal, or none that a kernel can have.
+    BadAddress(Word),
 }
 
 impl fmt::Display for CommandLineError {
@@ -75,7 +86,7 @@ impl fmt::Display for CommandLineError {
         match self {
             Self::UnknownWord(word) => write!(
                 f,
-                "unknown word {LINE}: `{word}`; known: log=, mode=, memory=, roots=, --"
+                "unknown word {LINE}: `{word}`; known: log=, mode=, memory=, roots=, generation=, page_offset=, --"
             ),
             Self::UnknownValue { word, known } => {
                 write!(f, "unknown value {LINE}: `{word}`; known: {known}")
@@ -85,6 +96,12 @@ impl fmt::Display for CommandLineError {
                 "bad number {LINE}: `{word}`; the limits are {} and {}",
                 limits.start(),
                 limits.end()
+            ),
+            Self::BadAddress(word) => write!(
+                f,
+                "bad address {LINE}: `{word}`; it has to be a multiple of {PAGE_OFFSET_UNIT:#x} from {:#x} to {:#x}",
+                PAGE_OFFSETS.start(),
+                PAGE_OFFSETS.end()
             ),
         }
     }
@@ -137,6 +154,8 @@ impl<'a> Options<'a> {
             b"mode" => self.mode = Some(choice(word, value, MODES, MODE_NAMES)?),
             b"memory" => self.memory_mib = Some(number(word, value, MEMORY_MIB)?),
             b"roots" => self.roots = Some(number(word, value, ROOTS)?),
+            b"generation" => self.generation = Some(generation(word, value)?),
+            b"page_offset" => self.page_offset = Some(page_offset(word, value)?),
             _ => return Err(CommandLineError::UnknownWord(printable(word))),
         }
         Ok(())
@@ -156,6 +175,23 @@ fn choice<T: Copy>(
             word: printable(word),
             known,
         })
+}
+
+fn generation(word: &[u8], value: &[u8]) -> Result<Choice, CommandLineError> {
+    Choice::parse(value).ok_or_else(|| CommandLineError::UnknownValue {
+        word: printable(word),
+        known: Choice::NAMES,
+    })
+}
+
+fn page_offset(word: &[u8], value: &[u8]) -> Result<u32, CommandLineError> {
+    value
+        .strip_prefix(b"0x")
+        .and_then(|digits| core::str::from_utf8(digits).ok())
+        .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+        .filter(|address| PAGE_OFFSETS.contains(address))
+        .filter(|address| address.is_multiple_of(PAGE_OFFSET_UNIT))
+        .ok_or_else(|| CommandLineError::BadAddress(printable(word)))
 }
 
 fn number(word: &[u8], value: &[u8], limits: RangeInclusive<u32>) -> Result<u32, CommandLineError> {
@@ -194,12 +230,14 @@ mod tests {
 
     #[test]
     fn every_word_has_its_meaning() {
-        let line = b" log=debug  mode=isolated memory=64 roots=8 -- console=hvc0  quiet -- x";
+        let line = b" log=debug  mode=isolated memory=64 roots=8 generation=g2 page_offset=0x80000000 -- console=hvc0  quiet -- x";
         let expected = Options {
             log: Some(LogLevel::Debug),
             mode: Some(Mode::Isolated),
             memory_mib: Some(64),
             roots: Some(8),
+            generation: Some(Choice::Family(hv_abi::lguest::Family::G2)),
+            page_offset: Some(0x8000_0000),
             guest: Some(b"console=hvc0  quiet -- x"),
         };
         assert_eq!(Options::parse(line), Ok(expected));
@@ -243,7 +281,7 @@ mod tests {
     fn refusals_name_the_word_and_the_limit() {
         assert_eq!(
             refusal("foo mode=shared"),
-            "unknown word on the host's command line: `foo`; known: log=, mode=, memory=, roots=, --"
+            "unknown word on the host's command line: `foo`; known: log=, mode=, memory=, roots=, generation=, page_offset=, --"
         );
         assert_eq!(
             refusal("mode=fast"),
@@ -253,6 +291,26 @@ mod tests {
             refusal("log"),
             "unknown value on the host's command line: `log`; known: off, error, warn, info, debug, trace"
         );
+        assert_eq!(
+            refusal("generation=g9"),
+            "unknown value on the host's command line: `generation=g9`; known: auto, g1, g2, g3, g4, g5, or a Linux version from 2.6.23 on"
+        );
+        for value in [
+            "",
+            "0x",
+            "c0000000",
+            "0xc0000001",
+            "0xffc00000",
+            "0x3fc00000",
+            "0x1c0000000",
+        ] {
+            assert_eq!(
+                refusal(&format!("page_offset={value}")),
+                format!(
+                    "bad address on the host's command line: `page_offset={value}`; it has to be a multiple of 0x400000 from 0x40000000 to 0xff800000"
+                )
+            );
+        }
         for value in ["0", "64M", "", "99999999999999999999", "-1"] {
             assert_eq!(
                 refusal(&format!("memory={value}")),

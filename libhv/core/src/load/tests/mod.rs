@@ -93,6 +93,7 @@ pub(super) fn load_kernel(memory: &FakeMemory, kernel: &[u8]) -> Result<Gpa, Loa
             ..Boot::default()
         },
     )
+    .map(|start| Gpa::from(start.entry.raw()))
 }
 
 /// The error of a kernel, after its text has been seen to be one line.
