@@ -61,8 +61,22 @@ GUEST_CC := gcc -m32 -march=i686 -O2 -g -Wall -Wextra -Werror -ffreestanding -fn
 GUEST_LD := -nostdlib -static -no-pie -Wl,-m,elf_i386,-z,noexecstack,--build-id=none
 
 GUESTS := $(patsubst apps/guests/%/,build/guests/%.elf,$(wildcard apps/guests/*/))
-MICRO_GUESTS := $(patsubst tests/guests/%.c,build/tests/guests/%.elf,$(wildcard tests/guests/*.c)) \
-	$(patsubst tests/guests/%.S,build/tests/guests/%.elf,$(wildcard tests/guests/*.S))
+# Guests that are built for old generations as well, as NAME.WORD.elf: WORD is what generation= is told.
+# Those of the second list have nothing to show in G5.
+ANY_GENERATION := entry init interrupts ring transport
+OLD_GENERATIONS := noirq
+GENERATIONS := g1 g2 g3 g4 2.6.24 2.6.25 2.6.30 2.6.34
+KERNEL_g1 := 20623
+KERNEL_g2 := 20629
+KERNEL_g3 := 20632
+KERNEL_g4 := 30100
+KERNEL_2.6.24 := 20624
+KERNEL_2.6.25 := 20625
+KERNEL_2.6.30 := 20630
+KERNEL_2.6.34 := 20634
+MICRO_GUESTS := $(patsubst %,build/tests/guests/%.elf,\
+	$(filter-out $(OLD_GENERATIONS),$(basename $(notdir $(wildcard tests/guests/*.c tests/guests/*.S)))) \
+	$(foreach generation,$(GENERATIONS),$(addsuffix .$(generation),$(ANY_GENERATION) $(OLD_GENERATIONS))))
 MICRO_LIBRARY := $(wildcard tests/guests/lib/*.c tests/guests/lib/*.S)
 
 .SECONDEXPANSION:
@@ -79,6 +93,13 @@ build/tests/guests/%.elf: tests/guests/%.$1 $(MICRO_LIBRARY) $(wildcard tests/gu
 endef
 $(eval $(call micro_guest,c))
 $(eval $(call micro_guest,S))
+
+define old_guest
+build/tests/guests/%.$1.elf: tests/guests/%.c $(MICRO_LIBRARY) $(wildcard tests/guests/lib/*.h) tests/guests/guest.ld Makefile
+	@mkdir -p $$(@D)
+	$$(Q)$$(GUEST_CC) -DKERNEL=$(KERNEL_$1) -Itests/guests/lib $$(filter %.c %.S,$$^) $$(GUEST_LD),-T,tests/guests/guest.ld -o $$@
+endef
+$(foreach generation,$(GENERATIONS),$(eval $(call old_guest,$(generation))))
 
 # ---- images ----------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// in it; if not, the newest generation that the user allows and in which it does is taken instead.
     /// Where there is none, the guest stays what it is, and the reason why it is about to end names the
     /// one that the user might have meant.
+    #[cold]
     pub(super) fn settle_generation(&mut self, regs: &Registers) {
         if fits(&self.memory, regs, self.generation) {
             return;

@@ -4,16 +4,16 @@
 //! that has such a page finds its buffers by [`Bindings::find`].
 
 use super::Lguest;
-use crate::address::Gpa;
+use crate::address::{Gpa, PAGE_SIZE};
 use crate::device::Devices;
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
 use crate::personality::Mmu;
 use heapless::Vec;
-use hv_abi::lguest::{DeviceBus, IRQS, dma};
+use hv_abi::lguest::{IRQS, dma};
 
-/// Longest section.
-const PAGE: u32 = crate::address::PAGE_SIZE;
+/// Bytes copied at a time.
+const CHUNK: usize = 64;
 
 /// An array of `lguest_dma` that a guest offers for input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,7 +70,7 @@ impl Descriptor {
         };
         let at = Gpa::from(u32::from_le_bytes(*at));
         let length = u32::from(u16::from_le_bytes(*length));
-        if at.page_offset().saturating_add(length) > PAGE {
+        if at.page_offset().saturating_add(length) > PAGE_SIZE {
             return Err(Kill::BadDmaSection(at, length));
         }
         Ok((length != 0).then_some((at, length as usize)))
@@ -85,6 +85,7 @@ impl Descriptor {
 impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// BIND_DMA: what goes into EAX, 1 if the buffers were bound and 0 if not (LG-171). Interrupt 0 takes
     /// them back.
+    #[inline(never)]
     pub(super) fn bind_dma(&mut self, key: u32, array: u32, rest: u32) -> Result<u32, Kill> {
         let (count, irq) = (rest >> 8, rest & 0xff);
         if irq >= IRQS {
@@ -109,6 +110,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
 
     /// SEND_DMA: hands the sections of the `lguest_dma` at `at` to the device with this key. A key that
     /// no device has changes nothing.
+    #[inline(never)]
     pub(super) fn send_dma(&mut self, key: u32, at: Gpa) -> Result<(), Kill> {
         self.check_key(key)?;
         let descriptor = Descriptor::read(&self.memory, at)?;
@@ -132,19 +134,24 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             let Some((at, length)) = descriptor.section(index)? else {
                 break;
             };
-            let mut bytes = [0; PAGE as usize];
-            let bytes = bytes.get_mut(..length).unwrap_or_default();
-            self.memory.read(at, bytes)?;
-            self.devices.console_write(bytes);
+            let mut place = at;
+            let mut rest = length;
+            while rest != 0 {
+                let mut chunk = [0; CHUNK];
+                let count = rest.min(CHUNK);
+                let chunk = chunk.get_mut(..count).unwrap_or_default();
+                self.memory.read(place, chunk)?;
+                self.devices.console_write(chunk);
+                place = place.wrapping_add(count as u64);
+                rest = rest.saturating_sub(count);
+            }
         }
         Ok(())
     }
 
     /// Fills one free buffer of the console's with what was typed.
+    #[inline(never)]
     pub(super) fn feed_console(&mut self) -> Result<(), Kill> {
-        if self.generation.devices != DeviceBus::Dma {
-            return Ok(());
-        }
         let Some(binding) = self.dma.find(dma::CONSOLE_KEY) else {
             return Ok(());
         };

@@ -140,6 +140,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     }
 
     /// The first `count` entries of the table at once (LG-059).
+    #[inline(never)]
     fn load_gdt(&mut self, table: Gpa, count: u32) -> Result<(), Kill> {
         let mut bytes = [0; GDT_ENTRIES * 8];
         let length = (count as usize).saturating_mul(8);

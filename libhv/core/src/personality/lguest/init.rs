@@ -20,6 +20,7 @@ struct Kernel {
 impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// Checks everything before anything is written or kept, so a guest that is refused here is as
     /// it was before.
+    #[inline(never)]
     pub(super) fn init(&mut self, base: Gpa, clock: &impl Clock) -> Result<(), Kill> {
         if self.data.is_some() {
             return Err(Kill::AlreadyInitialised);

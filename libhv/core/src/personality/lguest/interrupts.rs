@@ -10,7 +10,7 @@ use crate::kill::Kill;
 use crate::memory::GuestMemory;
 use crate::personality::{BadIrq, End, Mmu, Next};
 use crate::registers::{Registers, eflags};
-use hv_abi::lguest::{FIRST_IRQ_VECTOR, IF, IRQS, data};
+use hv_abi::lguest::{DeviceBus, FIRST_IRQ_VECTOR, IF, IRQS, data};
 
 /// The timer's interrupt, as a mask.
 const TIMER: u32 = 1 << 0;
@@ -112,7 +112,9 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         if self.attention == Work::More {
             self.attention = self.devices.poll(&self.memory);
             self.interrupts.pending |= self.devices.take_interrupts() & !TIMER;
-            self.feed_console()?;
+            if self.generation.devices == DeviceBus::Dma {
+                self.feed_console()?;
+            }
             self.interrupts.raise_due_event(clock);
         }
         if self.interrupts.single_step {

@@ -15,6 +15,7 @@ const CHUNK: usize = 64;
 
 impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// Prints the text at `at`, up to its NUL or the end of RAM (LG-167). 0 stands for nothing.
+    #[inline(never)]
     pub(super) fn notify(&mut self, at: u32) -> Result<(), Kill> {
         if at == 0 {
             return Ok(());

@@ -24,6 +24,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     ///
     /// The three bytes are the guest's own memory, which the host writes where the guest's tables say
     /// that they are. No shadow has to go for it: guest and host see the same frames.
+    #[cold]
     pub(super) fn patch_vmcall(&mut self, regs: &Registers) -> Result<Patched, Kill> {
         let first_call = self.data.is_none();
         let possible = first_call || self.generation.transport == Transport::IntOrVmcall;
