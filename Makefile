@@ -64,7 +64,7 @@ GUESTS := $(patsubst apps/guests/%/,build/guests/%.elf,$(wildcard apps/guests/*/
 # Guests that are built for old generations as well, as NAME.WORD.elf: WORD is what generation= is told.
 # Those of the second list have nothing to show in G5.
 ANY_GENERATION := entry init interrupts ring transport
-OLD_GENERATIONS := noirq
+OLD_GENERATIONS := console noirq
 GENERATIONS := g1 g2 g3 g4 2.6.24 2.6.25 2.6.30 2.6.34
 KERNEL_g1 := 20623
 KERNEL_g2 := 20629

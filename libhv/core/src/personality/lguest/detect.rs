@@ -7,7 +7,7 @@ use crate::memory::GuestMemory;
 use crate::personality::Mmu;
 use crate::registers::Registers;
 use hv_abi::lguest::data::{RING_SLOTS, SLOT_EMPTY};
-use hv_abi::lguest::{Arguments, Family, Generation, generations};
+use hv_abi::lguest::{Arguments, Entry, Family, Generation, generations};
 
 /// The family of a generation that was not among those to choose from.
 pub(super) type Likely = Option<Family>;
@@ -26,8 +26,10 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         if fits(&self.memory, regs, self.generation) {
             return;
         }
+        // A kernel that starts at its marker is known by it, or it would not have come this far.
         let mut fitting = generations::ALL
             .into_iter()
+            .filter(|generation| generation.entry != Entry::Marker)
             .filter(|generation| fits(&self.memory, regs, generation));
         match fitting
             .clone()
@@ -37,7 +39,14 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
                 self.generation = generation;
                 self.devices.choose_bus(generation.devices);
             }
-            None => self.likely = fitting.next().map(|generation| generation.family),
+            None => {
+                // The user may have been right about the family.
+                let told = self.generation.family;
+                let closest = fitting.clone().find(|generation| generation.family == told);
+                self.likely = closest
+                    .or(fitting.next())
+                    .map(|generation| generation.family);
+            }
         }
     }
 
