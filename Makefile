@@ -62,10 +62,12 @@ GUEST_LD := -nostdlib -static -no-pie -Wl,-m,elf_i386,-z,noexecstack,--build-id=
 
 GUESTS := $(patsubst apps/guests/%/,build/guests/%.elf,$(wildcard apps/guests/*/))
 # Guests that are built for old generations as well, as NAME.WORD.elf: WORD is what generation= is told.
-# Those of the second list have nothing to show in G5.
-ANY_GENERATION := entry init interrupts ring transport
-OLD_GENERATIONS := console noirq
-GENERATIONS := g1 g2 g3 g4 2.6.24 2.6.25 2.6.30 2.6.34
+# VINTAGE_GUESTS show what differs within a generation; OLD_GUESTS have nothing to show in G5.
+GENERATIONS := g1 g2 g3 g4
+VINTAGES := 2.6.24 2.6.25 2.6.30 2.6.34
+GENERATION_GUESTS := entry init interrupts ring transport
+VINTAGE_GUESTS := entry init ring
+OLD_GUESTS := console noirq
 KERNEL_g1 := 20623
 KERNEL_g2 := 20629
 KERNEL_g3 := 20632
@@ -75,8 +77,9 @@ KERNEL_2.6.25 := 20625
 KERNEL_2.6.30 := 20630
 KERNEL_2.6.34 := 20634
 MICRO_GUESTS := $(patsubst %,build/tests/guests/%.elf,\
-	$(filter-out $(OLD_GENERATIONS),$(basename $(notdir $(wildcard tests/guests/*.c tests/guests/*.S)))) \
-	$(foreach generation,$(GENERATIONS),$(addsuffix .$(generation),$(ANY_GENERATION) $(OLD_GENERATIONS))))
+	$(filter-out $(OLD_GUESTS),$(basename $(notdir $(wildcard tests/guests/*.c tests/guests/*.S)))) \
+	$(foreach word,$(GENERATIONS),$(addsuffix .$(word),$(GENERATION_GUESTS) $(OLD_GUESTS))) \
+	$(foreach word,$(VINTAGES),$(addsuffix .$(word),$(VINTAGE_GUESTS))))
 MICRO_LIBRARY := $(wildcard tests/guests/lib/*.c tests/guests/lib/*.S)
 
 .SECONDEXPANSION:
@@ -99,7 +102,7 @@ build/tests/guests/%.$1.elf: tests/guests/%.c $(MICRO_LIBRARY) $(wildcard tests/
 	@mkdir -p $$(@D)
 	$$(Q)$$(GUEST_CC) -DKERNEL=$(KERNEL_$1) -Itests/guests/lib $$(filter %.c %.S,$$^) $$(GUEST_LD),-T,tests/guests/guest.ld -o $$@
 endef
-$(foreach generation,$(GENERATIONS),$(eval $(call old_guest,$(generation))))
+$(foreach word,$(GENERATIONS) $(VINTAGES),$(eval $(call old_guest,$(word))))
 
 # ---- images ----------------------------------------------------------------------------------
 

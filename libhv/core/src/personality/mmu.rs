@@ -60,6 +60,9 @@ pub trait Mmu {
 
     /// At and above `start` all of the guest's page tables are the same.
     fn set_kernel_address(&mut self, start: Gva);
+
+    /// A leaf in use that has one of `flags` ends the guest from now on.
+    fn refuse_leaf_flags(&mut self, flags: u64);
 }
 
 impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T, S, F> {
@@ -122,5 +125,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T
 
     fn set_kernel_address(&mut self, start: Gva) {
         Shadow::set_kernel_address(self, start);
+    }
+
+    fn refuse_leaf_flags(&mut self, flags: u64) {
+        Shadow::refuse_leaf_flags(self, flags);
     }
 }

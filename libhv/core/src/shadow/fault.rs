@@ -133,10 +133,14 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         gva: Gva,
         access: Access,
     ) -> Result<Found, Refused> {
-        match self.current {
-            Current::Linear => linear(memory, gva, access),
-            Current::Root(root) => look_up_in::<F>(memory, root, gva, access),
+        let found = match self.current {
+            Current::Linear => linear(memory, gva, access)?,
+            Current::Root(root) => look_up_in::<F>(memory, root, gva, access)?,
+        };
+        if found.mapping.leaf & self.refused_leaf_flags != 0 {
+            return Err(Refused::Kill(Kill::BadPageTableEntry(found.mapping.leaf)));
         }
+        Ok(found)
     }
 
     /// Puts a translation where the processor finds it. `None` when the budget is used up.

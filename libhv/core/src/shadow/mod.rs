@@ -113,6 +113,8 @@ pub struct Shadow<T, S, F = TwoLevel> {
     /// Roots loaded so far, counted up to the two of R5.
     boot_roots: u32,
     stack: PinnedStack,
+    /// Flags of a leaf that end this guest, beside those that its format does not have.
+    refused_leaf_flags: u64,
     invalidation: Invalidation,
     statistics: Statistics,
     format: PhantomData<F>,
@@ -129,6 +131,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             kernel_address: Gva::new(u32::MAX),
             boot_roots: 0,
             stack: PinnedStack::default(),
+            refused_leaf_flags: 0,
             invalidation: Invalidation::None,
             statistics: Statistics::default(),
             format: PhantomData,
@@ -170,6 +173,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     pub fn set_kernel_address(&mut self, start: Gva) {
         self.kernel_address = start;
         self.drop_all();
+    }
+
+    /// From now on, an entry in use that has one of `flags` ends the guest: some generations of the ABI
+    /// have fewer flags than the format.
+    pub fn refuse_leaf_flags(&mut self, flags: u64) {
+        self.refused_leaf_flags = flags;
     }
 
     /// FLUSH_TLB(1): drops everything, and pins the stack again.

@@ -6,6 +6,7 @@ mod archive;
 mod boot_page;
 mod bzimage;
 mod elf;
+mod generations;
 
 use super::*;
 use crate::device::fake_memory::FakeMemory;

@@ -57,6 +57,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         // Until now the boundary between user and kernel tables was not known, so what was
         // shadowed before may be filed on the wrong side of it.
         self.mmu.set_kernel_address(kernel.address);
+        (self.mmu).refuse_leaf_flags(self.generation.refused_leaf_flags);
         self.mmu.flush_all(&self.memory)
     }
 

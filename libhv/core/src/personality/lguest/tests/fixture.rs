@@ -129,6 +129,8 @@ pub(super) struct FakeMmu {
     pub(super) fills: Option<u32>,
     /// What the next announcement comes to.
     pub(super) refuse: Option<Kill>,
+    /// Leaf flags that the generation does not have.
+    pub(super) refused_leaf_flags: u64,
 }
 
 impl FakeMmu {
@@ -210,6 +212,10 @@ impl Mmu for FakeMmu {
 
     fn flush_all(&mut self, _: &impl GuestMemory) -> Result<(), Kill> {
         self.tell(Told::FlushAll)
+    }
+
+    fn refuse_leaf_flags(&mut self, flags: u64) {
+        self.refused_leaf_flags = flags;
     }
 
     fn set_kernel_address(&mut self, start: Gva) {

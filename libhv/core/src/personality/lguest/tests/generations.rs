@@ -337,6 +337,17 @@ fn r2_new_pgtable_drops_the_user_part_up_to_2_6_30() {
     }
 }
 
+/// LG-090: PWT, until 2.6.24.
+#[test]
+fn lg090_write_through_leaves_are_refused_up_to_2_6_24() {
+    for generation in all() {
+        let mut machine = Machine::initialised_of(generation);
+        let refused = generation.since <= KernelVersion(2, 6, 24);
+        let expected = if refused { 1 << 3 } else { 0 };
+        assert_eq!(machine.mmu().refused_leaf_flags, expected, "{generation}");
+    }
+}
+
 /// LG-177, LG-178: CRASH has no second argument.
 #[test]
 fn lg177_lg178_a_guest_asks_for_a_restart_from_2_6_25_on() {
