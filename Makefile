@@ -38,6 +38,7 @@ help:
 	@echo 'APP=demo|linux          the application          MODE=shared|isolated    what the guest runs beside'
 	@echo 'ACCEL=tcg|kvm           who executes             DETERMINISTIC=1         time counts instructions'
 	@echo 'QEMU=program            which QEMU               MEM=MiB                 guest RAM'
+	@echo 'GENERATION=word         the guest'\''s ABI: auto g1 g2 g3 g4 g5 or a Linux version'
 	@echo 'SMP=n                   processors               LOG=level               off error warn info debug trace'
 	@echo 'RESTART=no              end with 4 instead       V=1                     show commands'
 	@echo
@@ -130,6 +131,7 @@ GRUB_MODULES := multiboot2 normal configfile iso9660 biosdisk part_msdos boot
 space := $() $()
 # The host's command line on a disc; QEMU's -append carries the same words.
 HOST_WORDS = $(strip $(if $(LOG),log=$(LOG)) $(if $(MODE),mode=$(MODE)) $(if $(MEM),memory=$(MEM)) \
+	$(if $(GENERATION),generation=$(GENERATION)) \
 	$(if $(KERNEL),,$(if $(CMDLINE),-- $(CMDLINE))))
 
 %.iso: %.elf need-iso $(RUNNER) FORCE
@@ -156,6 +158,7 @@ option = $(if $($2),--$1 $(call quote,$($2)))
 guest_arguments = $(call option,kernel,KERNEL) $(call option,initrd,INITRD) $(call option,cmdline,CMDLINE)
 run_command = $(RUNNER) $(call option,qemu,QEMU) $(call option,accel,ACCEL) $(call option,smp,SMP) \
 	$(call option,memory,MEM) $(call option,mode,MODE) $(call option,log,LOG) $(call option,restart,RESTART) \
+	$(if $(GENERATION),--append $(call quote,generation=$(GENERATION))) \
 	$(if $(filter-out 0,$(DETERMINISTIC)),--deterministic) $(guest_arguments) $(IMAGES)/$(APP).elf
 
 # make itself would turn every failure into status 2. So its process becomes the runner's, by a function
