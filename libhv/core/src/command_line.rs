@@ -1,6 +1,7 @@
 //! The host's command line: words for the host, then ` -- `, then the guest's own command line.
 
 use crate::generation::Choice;
+use crate::load::boot_tables::{PAGE_OFFSET_RULE, is_page_offset};
 use core::fmt;
 use core::ops::RangeInclusive;
 
@@ -8,10 +9,6 @@ use core::ops::RangeInclusive;
 pub const MEMORY_MIB: RangeInclusive<u32> = 2..=3072;
 /// Roots that the shadow cache keeps.
 pub const ROOTS: RangeInclusive<u32> = 1..=64;
-/// Where a guest's kernel can have its RAM: multiples of 4 MiB, of which the top one is the host's in
-/// old generations.
-pub const PAGE_OFFSETS: RangeInclusive<u32> = 0x4000_0000..=0xff80_0000;
-const PAGE_OFFSET_UNIT: u32 = 0x40_0000;
 
 /// What the host writes to its log.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -47,7 +44,7 @@ pub struct Options<'a> {
     pub roots: Option<u32>,
     /// `generation=`: the ABI that the guest was built for.
     pub generation: Option<Choice>,
-    /// `page_offset=`: where the guest's kernel has its RAM, within [`PAGE_OFFSETS`].
+    /// `page_offset=`: where the guest's kernel has its RAM, one that [`is_page_offset`].
     pub page_offset: Option<u32>,
     /// Everything after ` -- `, byte for byte.
     pub guest: Option<&'a [u8]>,
@@ -99,9 +96,7 @@ impl fmt::Display for CommandLineError {
             ),
             Self::BadAddress(word) => write!(
                 f,
-                "bad address {LINE}: `{word}`; it has to be a multiple of {PAGE_OFFSET_UNIT:#x} from {:#x} to {:#x}",
-                PAGE_OFFSETS.start(),
-                PAGE_OFFSETS.end()
+                "bad address {LINE}: `{word}`; it has to be a {PAGE_OFFSET_RULE}"
             ),
         }
     }
@@ -189,8 +184,7 @@ fn page_offset(word: &[u8], value: &[u8]) -> Result<u32, CommandLineError> {
         .strip_prefix(b"0x")
         .and_then(|digits| core::str::from_utf8(digits).ok())
         .and_then(|digits| u32::from_str_radix(digits, 16).ok())
-        .filter(|address| PAGE_OFFSETS.contains(address))
-        .filter(|address| address.is_multiple_of(PAGE_OFFSET_UNIT))
+        .filter(|address| is_page_offset(*address))
         .ok_or_else(|| CommandLineError::BadAddress(printable(word)))
 }
 

@@ -13,6 +13,14 @@ const ENTRY_SIZE: u32 = 4;
 /// Bytes that a top-level entry stands for.
 const TOP_SPAN: u64 = 4 << 20;
 
+/// Where a guest's kernel can have its RAM. Top-level entries stand for 4 MiB; the last one was the host's.
+pub fn is_page_offset(address: u32) -> bool {
+    (0x4000_0000..=0xff80_0000).contains(&address) && u64::from(address).is_multiple_of(TOP_SPAN)
+}
+
+/// The same, for people.
+pub const PAGE_OFFSET_RULE: &str = "multiple of 0x400000 from 0x40000000 to 0xff800000";
+
 /// Boot tables for one guest: where they go and what they map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Plan {
@@ -27,7 +35,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Tables for `ram` bytes below `end`. `page_offset` is a multiple of 4 MiB.
+    /// Tables for `ram` bytes below `end`. `page_offset` is one that [`is_page_offset`].
     pub fn new(ram: u64, end: u32, page_offset: u32) -> Self {
         let frames = ram.checked_div(PAGE_SIZE.into()).unwrap_or_default() as u32;
         Self {
@@ -89,11 +97,6 @@ impl Plan {
     /// Index of the top-level entry of PAGE_OFFSET.
     fn top_index(&self) -> u32 {
         self.page_offset >> 22
-    }
-
-    /// Where the guest's kernel has its RAM.
-    pub fn page_offset(&self) -> u32 {
-        self.page_offset
     }
 }
 

@@ -1,6 +1,7 @@
 //! Why a guest cannot be started: one stable line each, with the thing and the limit.
 
 use super::archive::ArchiveError;
+use super::boot_tables::PAGE_OFFSET_RULE;
 use crate::address::Gpa;
 use crate::memory::BadAddress;
 use core::fmt;
@@ -132,6 +133,8 @@ pub enum LoadError {
     },
     /// A kernel of generation G1 does not say where it starts.
     NoEntryMarker,
+    /// No kernel can have its RAM there.
+    BadPageOffset(u32),
     /// The page tables that an old generation starts on do not fit between kernel and initrd.
     BootTablesDoNotFit {
         /// Bytes.
@@ -220,6 +223,10 @@ impl fmt::Display for LoadError {
             ),
             NoEntryMarker => f.write_str(
                 "guest kernel: no entry marker `GenuineLguest` in it; generation G1 starts there",
+            ),
+            BadPageOffset(address) => write!(
+                f,
+                "page offset {address:#x}: it has to be a {PAGE_OFFSET_RULE}"
             ),
             BootTablesDoNotFit { size, room } => write!(
                 f,

@@ -34,8 +34,8 @@ pub struct Boot<'a> {
     pub command_line: &'a [u8],
     /// The ABI that the kernel was built for.
     pub generation: Choice,
-    /// Where the kernel has its RAM, for those generations that are told or told apart by it: a multiple
-    /// of 4 MiB, neither 0 nor the last one.
+    /// Where the kernel has its RAM, for those generations that start there: one that
+    /// [`boot_tables::is_page_offset`].
     pub page_offset: u32,
 }
 
@@ -84,6 +84,9 @@ struct Placed<'a> {
 /// right below it the page tables that old generations start on. On error guest memory holds whatever
 /// had been copied by then and must not be run.
 pub fn load(memory: &impl GuestMemory, boot: &Boot<'_>) -> Result<Start, LoadError> {
+    if !boot_tables::is_page_offset(boot.page_offset) {
+        return Err(LoadError::BadPageOffset(boot.page_offset));
+    }
     let placed = if boot.kernel.is_empty() {
         return Err(LoadError::NoKernel);
     } else if elf::is_elf(boot.kernel) {

@@ -86,6 +86,19 @@ fn page_offset_moves_the_entry_and_the_tables() {
     assert_eq!(memory.u32_at(root + 4 * 0x300), 0);
 }
 
+#[test]
+fn a_page_offset_that_no_kernel_has_is_refused() {
+    for page_offset in [0, 0x3fc0_0000, 0xc000_1000, 0xffc0_0000] {
+        let boot = Boot {
+            kernel: &small_elf(),
+            page_offset,
+            ..Boot::default()
+        };
+        let refused = LoadError::BadPageOffset(page_offset);
+        assert_eq!(load(&memory(), &boot), Err(refused));
+    }
+}
+
 /// LG-013 to LG-015: 6 MiB take two leaf tables, of which half of the second is empty.
 #[test]
 fn lg013_lg014_lg015_boot_tables() {

@@ -5,13 +5,15 @@
 
 use super::Lguest;
 use crate::address::{Gpa, PAGE_SIZE};
-use crate::device::Devices;
+use crate::device::{Devices, Work};
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
 use crate::personality::Mmu;
 use heapless::Vec;
 use hv_abi::lguest::{IRQS, dma};
 
+/// Bytes that the console takes of one call, so that no exit takes long. `used_len` says how many it were.
+const LONGEST_TEXT: usize = 4096;
 /// Bytes copied at a time.
 const CHUNK: usize = 64;
 
@@ -115,36 +117,41 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         self.check_key(key)?;
         let descriptor = Descriptor::read(&self.memory, at)?;
         // Checked whole before anything is moved (LG-172).
-        let mut total = 0_u32;
+        let mut sections = Vec::<_, { dma::SECTIONS as usize }>::new();
         for index in 0..dma::SECTIONS {
-            let Some((_, length)) = descriptor.section(index)? else {
+            let Some(section) = descriptor.section(index)? else {
                 break;
             };
-            total = total.wrapping_add(length as u32);
+            // There is room for as many as can be.
+            let _ = sections.push(section);
         }
         if key == dma::CONSOLE_KEY {
-            self.print_sections(&descriptor)?;
-            descriptor.set_used(&self.memory, total)?;
+            let mut room = LONGEST_TEXT;
+            for (at, length) in sections {
+                let length = length.min(room);
+                self.print(at, length)?;
+                room = room.saturating_sub(length);
+            }
+            let used = LONGEST_TEXT.saturating_sub(room);
+            descriptor.set_used(&self.memory, used as u32)?;
         }
         Ok(())
     }
 
-    fn print_sections(&mut self, descriptor: &Descriptor) -> Result<(), Kill> {
-        for index in 0..dma::SECTIONS {
-            let Some((at, length)) = descriptor.section(index)? else {
-                break;
-            };
-            let mut place = at;
-            let mut rest = length;
-            while rest != 0 {
-                let mut chunk = [0; CHUNK];
-                let count = rest.min(CHUNK);
-                let chunk = chunk.get_mut(..count).unwrap_or_default();
-                self.memory.read(place, chunk)?;
-                self.devices.console_write(chunk);
-                place = place.wrapping_add(count as u64);
-                rest = rest.saturating_sub(count);
-            }
+    /// Writes `length` bytes at `at` to the console.
+    fn print(&mut self, at: Gpa, length: usize) -> Result<(), Kill> {
+        let mut place = at;
+        let mut rest = length;
+        while rest != 0 {
+            let mut chunk = [0; CHUNK];
+            let count = rest.min(CHUNK);
+            let chunk = chunk.get_mut(..count).unwrap_or_default();
+            self.memory.read(place, chunk)?;
+            self.devices.console_write(chunk);
+            // A slow far end takes the rest later.
+            self.attention = Work::More;
+            place = place.wrapping_add(count as u64);
+            rest = rest.saturating_sub(count);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::Lguest;
 use crate::address::Gpa;
-use crate::device::Devices;
+use crate::device::{Devices, Work};
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
 use crate::personality::Mmu;
@@ -33,6 +33,8 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             self.memory.read(place, chunk)?;
             let text = chunk.split(|&byte| byte == 0).next().unwrap_or_default();
             self.devices.console_write(text);
+            // A slow far end takes the rest later.
+            self.attention = Work::More;
             place = place.wrapping_add(length as u64);
             if text.len() < length || place.raw() >= end {
                 return Ok(());

@@ -714,6 +714,16 @@ fn lg170_sixteen_sections_and_other_keys() {
     assert_eq!(machine.guest.devices_mut().console, [b'z'; 16]);
 }
 
+#[test]
+fn one_call_prints_a_page_at_most_and_says_so() {
+    let mut machine = g1();
+    machine.put(0x1_0000, &[b'x'; 0x2000]);
+    put_dma(&machine, 0x7000, &[(0x1_0000, 3000), (0x1_1000, 3000)]);
+    machine.call(hypercall::SEND_DMA, [0, 0x7000, 0]).unwrap();
+    assert_eq!(machine.word(0x7000), 4096);
+    assert_eq!(machine.guest.devices_mut().console.len(), 4096);
+}
+
 /// LG-171, LG-025: the one call with a result, in EAX; none from the ring.
 #[test]
 fn lg171_32_bindings_at_most() {
