@@ -69,6 +69,10 @@ VINTAGES := 2.6.24 2.6.25 2.6.30 2.6.34
 GENERATION_GUESTS := entry init interrupts ring transport
 VINTAGE_GUESTS := entry init ring
 OLD_GUESTS := console noirq
+VERSION_g1 := 2.6.23
+VERSION_g2 := 2.6.29
+VERSION_g3 := 2.6.32
+VERSION_g4 := 3.1
 KERNEL_g1 := 20623
 KERNEL_g2 := 20629
 KERNEL_g3 := 20632
@@ -101,7 +105,7 @@ $(eval $(call micro_guest,S))
 define old_guest
 build/tests/guests/%.$1.elf: tests/guests/%.c $(MICRO_LIBRARY) $(wildcard tests/guests/lib/*.h) tests/guests/guest.ld Makefile
 	@mkdir -p $$(@D)
-	$$(Q)$$(GUEST_CC) -DKERNEL=$(KERNEL_$1) -Itests/guests/lib $$(filter %.c %.S,$$^) $$(GUEST_LD),-T,tests/guests/guest.ld -o $$@
+	$$(Q)$$(GUEST_CC) -DKERNEL=$(KERNEL_$1) -DLINUX_VERSION='"$(or $(VERSION_$1),$1)"' -Itests/guests/lib $$(filter %.c %.S,$$^) $$(GUEST_LD),-T,tests/guests/guest.ld -o $$@
 endef
 $(foreach word,$(GENERATIONS) $(VINTAGES),$(eval $(call old_guest,$(word))))
 

@@ -3,6 +3,11 @@
 
 #include "guest.h"
 
+#ifdef LINUX_VERSION
+/* What is mapped before the first call, a host can know from here only. */
+static const char banner[] __attribute__((used)) = "Linux version " LINUX_VERSION " (micro guest)";
+#endif
+
 static u8 boot_byte(u32 offset)
 {
 	return peek(offset) & 0xff;
