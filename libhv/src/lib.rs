@@ -20,6 +20,12 @@ pub use kick::Kicker;
 
 pub use hv_boot::Machine;
 
+/// What [`Builder::generation`] takes.
+pub mod generation {
+    pub use hv_abi::lguest::{Family, generations};
+    pub use hv_core::generation::Choice;
+}
+
 /// What an application needs.
 pub mod prelude {
     pub use crate::{Com1, Console, Exit, Guest, MIB, Machine, StartError, Status, Stop};

@@ -13,7 +13,8 @@
 //! * **R1** Nothing absent is remembered, at any level: entries become present in silence. SET_PTE with
 //!   an entry that is not present means "forget, and look again".
 //! * **R2** For user addresses, every change from present to anything else is announced, for the
-//!   current root or any other, but for the end of an address space.
+//!   current root or any other, but for the end of an address space. Generations before 2.6.31 announce it
+//!   for the current root only; for them the personality drops the user part of each root that is loaded.
 //! * **R3** An address space that ends loses its leaves in silence, then each leaf table is announced
 //!   (SET_PGD) before its frame is reused, whether or not its root is current.
 //! * **R4** So a leaf's shadow dies with the last cached top-level slot that names it, and never

@@ -2,6 +2,8 @@
 
 mod bounds;
 mod calls;
+mod detection;
+mod early_console;
 mod emulation;
 mod fixture;
 mod frames;
@@ -13,3 +15,4 @@ mod ring;
 mod segments;
 mod sequences;
 mod traps;
+mod vmcall;
