@@ -39,6 +39,7 @@ help:
 	@echo 'APP=demo|linux          the application          MODE=shared|isolated    what the guest runs beside'
 	@echo 'ACCEL=tcg|kvm           who executes             DETERMINISTIC=1         time counts instructions'
 	@echo 'QEMU=program            which QEMU               MEM=MiB                 guest RAM'
+	@echo 'GENERATION=word         the guest'\''s ABI: auto g1 g2 g3 g4 g5 or a Linux version'
 	@echo 'SMP=n                   processors               LOG=level               off error warn info debug trace'
 	@echo 'RESTART=no              end with 4 instead       V=1                     show commands'
 	@echo
@@ -62,8 +63,30 @@ GUEST_CC := gcc -m32 -march=i686 -O2 -g -Wall -Wextra -Werror -ffreestanding -fn
 GUEST_LD := -nostdlib -static -no-pie -Wl,-m,elf_i386,-z,noexecstack,--build-id=none
 
 GUESTS := $(patsubst apps/guests/%/,build/guests/%.elf,$(wildcard apps/guests/*/))
-MICRO_GUESTS := $(patsubst tests/guests/%.c,build/tests/guests/%.elf,$(wildcard tests/guests/*.c tests/guests/hosted/*.c)) \
-	$(patsubst tests/guests/%.S,build/tests/guests/%.elf,$(wildcard tests/guests/*.S))
+# Guests that are built for old generations as well, as NAME.WORD.elf: WORD is what generation= is told.
+# VINTAGE_GUESTS show what differs within a generation; OLD_GUESTS have nothing to show in G5.
+GENERATIONS := g1 g2 g3 g4
+VINTAGES := 2.6.24 2.6.25 2.6.30 2.6.34
+GENERATION_GUESTS := entry init interrupts ring transport
+VINTAGE_GUESTS := entry init ring
+OLD_GUESTS := console noirq
+VERSION_g1 := 2.6.23
+VERSION_g2 := 2.6.29
+VERSION_g3 := 2.6.32
+VERSION_g4 := 3.1
+KERNEL_g1 := 20623
+KERNEL_g2 := 20629
+KERNEL_g3 := 20632
+KERNEL_g4 := 30100
+KERNEL_2.6.24 := 20624
+KERNEL_2.6.25 := 20625
+KERNEL_2.6.30 := 20630
+KERNEL_2.6.34 := 20634
+MICRO_GUESTS := $(patsubst %,build/tests/guests/%.elf,\
+	$(filter-out $(OLD_GUESTS),$(basename $(notdir $(wildcard tests/guests/*.c tests/guests/*.S)))) \
+	$(patsubst tests/guests/%.c,%,$(wildcard tests/guests/hosted/*.c)) \
+	$(foreach word,$(GENERATIONS),$(addsuffix .$(word),$(GENERATION_GUESTS) $(OLD_GUESTS))) \
+	$(foreach word,$(VINTAGES),$(addsuffix .$(word),$(VINTAGE_GUESTS))))
 MICRO_LIBRARY := $(wildcard tests/guests/lib/*.c tests/guests/lib/*.S)
 
 .SECONDEXPANSION:
@@ -80,6 +103,13 @@ build/tests/guests/%.elf: tests/guests/%.$1 $(MICRO_LIBRARY) $(wildcard tests/gu
 endef
 $(eval $(call micro_guest,c))
 $(eval $(call micro_guest,S))
+
+define old_guest
+build/tests/guests/%.$1.elf: tests/guests/%.c $(MICRO_LIBRARY) $(wildcard tests/guests/lib/*.h) tests/guests/guest.ld Makefile
+	@mkdir -p $$(@D)
+	$$(Q)$$(GUEST_CC) -DKERNEL=$(KERNEL_$1) -DLINUX_VERSION='"$(or $(VERSION_$1),$1)"' -Itests/guests/lib $$(filter %.c %.S,$$^) $$(GUEST_LD),-T,tests/guests/guest.ld -o $$@
+endef
+$(foreach word,$(GENERATIONS) $(VINTAGES),$(eval $(call old_guest,$(word))))
 
 # ---- images ----------------------------------------------------------------------------------
 
@@ -108,6 +138,7 @@ GRUB_MODULES := multiboot2 normal configfile iso9660 biosdisk part_msdos boot
 space := $() $()
 # The host's command line on a disc; QEMU's -append carries the same words.
 HOST_WORDS = $(strip $(if $(LOG),log=$(LOG)) $(if $(MODE),mode=$(MODE)) $(if $(MEM),memory=$(MEM)) \
+	$(if $(GENERATION),generation=$(GENERATION)) \
 	$(if $(KERNEL),,$(if $(CMDLINE),-- $(CMDLINE))))
 
 %.iso: %.elf need-iso $(RUNNER) FORCE
@@ -134,6 +165,7 @@ option = $(if $($2),--$1 $(call quote,$($2)))
 guest_arguments = $(call option,kernel,KERNEL) $(call option,initrd,INITRD) $(call option,cmdline,CMDLINE)
 run_command = $(RUNNER) $(call option,qemu,QEMU) $(call option,accel,ACCEL) $(call option,smp,SMP) \
 	$(call option,memory,MEM) $(call option,mode,MODE) $(call option,log,LOG) $(call option,restart,RESTART) \
+	$(if $(GENERATION),--append $(call quote,generation=$(GENERATION))) \
 	$(if $(filter-out 0,$(DETERMINISTIC)),--deterministic) $(guest_arguments) $(IMAGES)/$(APP).elf
 
 # make itself would turn every failure into status 2. So its process becomes the runner's, by a function

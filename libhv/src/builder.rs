@@ -5,15 +5,18 @@ use crate::exit::StartError;
 use crate::guest::{Guest, HostLguest, HostShadow, Parts};
 use crate::ports::ClaimedPorts;
 use core::ops::RangeInclusive;
+use hv_abi::lguest::{Generation, KernelVersion, PAGE_OFFSET};
 use hv_boot::Machine;
 use hv_core::address::PAGE_SIZE;
 use hv_core::clock::Clock as _;
 use hv_core::command_line::{MEMORY_MIB, Mode, Options};
 use hv_core::device::pci::{MAX_DEVICES, PciBus};
 use hv_core::frames::OutOfFrames;
+use hv_core::generation::Choice;
 use hv_core::load::{self, Boot, Modules};
 use hv_core::memory::GuestMemory as _;
 use hv_core::paging::Paging;
+use hv_core::personality::Mmu as _;
 use hv_core::shadow::{LEAST_TABLES, Slot};
 use hv_hw::apic::LocalApic;
 use hv_hw::clock::{Clocks, Timer};
@@ -50,6 +53,8 @@ pub struct Builder {
     kernel: Option<&'static [u8]>,
     initrd: Option<&'static [u8]>,
     command_line: &'static str,
+    generation: Choice,
+    page_offset: u32,
     devices: heapless::Vec<Device, MAX_DEVICES>,
     /// Devices that were named; more than fit are an error at the start.
     named_devices: usize,
@@ -68,6 +73,8 @@ impl Builder {
             kernel: None,
             initrd: None,
             command_line: "",
+            generation: Choice::Detect,
+            page_offset: PAGE_OFFSET,
             devices: heapless::Vec::new(),
             named_devices: 0,
             claimed: None,
@@ -97,6 +104,20 @@ impl Builder {
     /// The guest's command line. What stands behind ` -- ` on the host's comes first.
     pub fn command_line(mut self, text: &'static str) -> Self {
         self.command_line = text;
+        self
+    }
+
+    /// The generation of the ABI that the guest was built for. By default the host finds out: by the
+    /// kernel's version, where its image has one, and by its first call. `generation=` comes first.
+    pub fn generation(mut self, choice: Choice) -> Self {
+        self.generation = choice;
+        self
+    }
+
+    /// Where the guest's kernel has its RAM, 0xc0000000 by default: what Linux calls PAGE_OFFSET. Only
+    /// kernels before 3.1 want the host to know. `page_offset=` comes first.
+    pub fn page_offset(mut self, address: u32) -> Self {
+        self.page_offset = address;
         self
     }
 
@@ -164,6 +185,8 @@ impl Builder {
             initrd: modules.initrd.or(self.initrd).unwrap_or_default(),
             command_line: (options.guest.or(modules.command_line))
                 .unwrap_or(self.command_line.as_bytes()),
+            generation: options.generation.unwrap_or(self.generation),
+            page_offset: options.page_offset.unwrap_or(self.page_offset),
         };
         let isolation = match options.mode {
             Some(Mode::Shared) => Isolation::Shared,
@@ -185,7 +208,10 @@ impl Builder {
         let memory = self.guest_ram()?;
         let devices = self.plug_devices(&memory)?;
         let start = load::load(&memory, &boot)?;
-        let shadow = self.shadow()?;
+        let mut shadow = self.shadow()?;
+        if let Some(root) = start.root {
+            (shadow.new_pgtable(&memory, root)).map_err(StartError::configuration)?;
+        }
         let shadow_frames = shadow.statistics().capacity as u64;
         let ram_frames = memory.frames().raw();
 
@@ -207,16 +233,22 @@ impl Builder {
         let switch = Switch::take(isolation, tables.root(), space.address());
         let used = before - frames.statistics().free - ram_frames - shadow_frames;
         report(&clocks, isolation, ram_frames, shadow_frames, used);
+        report_generation(start.generation);
 
         let parts = Parts {
-            lguest: HostLguest::new(memory, shadow, ClaimedPorts::new(devices, self.claimed)),
+            lguest: HostLguest::new(
+                memory,
+                shadow,
+                ClaimedPorts::new(devices, self.claimed),
+                &start,
+            ),
             switch,
             space,
             clocks,
             timer: Timer::new(apic),
             pic: Pic::new(),
         };
-        Ok(Guest::new(parts, start.raw() as u32))
+        Ok(Guest::new(parts, start.entry.raw()))
     }
 
     /// Guest RAM, cleared.
@@ -288,6 +320,17 @@ fn out_of(purpose: &'static str) -> impl Fn(OutOfFrames) -> StartError {
         wanted: wanted.div_ceil(FRAMES_PER_MIB),
         largest: largest / FRAMES_PER_MIB,
     }
+}
+
+/// What the host takes the guest for.
+fn report_generation(generation: &Generation) {
+    let KernelVersion(major, minor, patch) = generation.since;
+    hv_hw::log_debug!(
+        "the guest is started as one of Linux {=u32}.{=u32}.{=u32}",
+        major,
+        minor,
+        patch,
+    );
 }
 
 /// One line for whoever reads the log.

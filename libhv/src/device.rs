@@ -72,6 +72,12 @@ impl VirtioDevice for Device {
         }
     }
 
+    fn console_read(&mut self) -> Option<u8> {
+        match self {
+            Device::Console(Console(model)) => model.console_read(),
+        }
+    }
+
     fn reset(&mut self) {
         match self {
             Device::Console(Console(model)) => model.reset(),

@@ -29,6 +29,12 @@ pub use hv_core::personality::{BadIrq, NoHandler};
 pub use hv_core::registers::Registers;
 pub use hv_hw::switch::Isolation;
 
+/// What [`Builder::generation`] takes.
+pub mod generation {
+    pub use hv_abi::lguest::{Family, generations};
+    pub use hv_core::generation::Choice;
+}
+
 /// What an application needs.
 pub mod prelude {
     pub use crate::{Com1, Console, Exit, Guest, MIB, Machine, Paging, StartError, Status, Stop};

@@ -2,6 +2,7 @@
 
 use crate::exit::{Exit, PortRead, PortWrite};
 use core::ops::RangeInclusive;
+use hv_abi::lguest::DeviceBus;
 use hv_core::device::{Devices, Width, Work};
 use hv_core::memory::GuestMemory;
 
@@ -76,5 +77,17 @@ impl<D: Devices> Devices for ClaimedPorts<D> {
 
     fn take_interrupts(&mut self) -> u32 {
         self.devices.take_interrupts()
+    }
+
+    fn choose_bus(&mut self, bus: DeviceBus) {
+        self.devices.choose_bus(bus);
+    }
+
+    fn console_write(&mut self, bytes: &[u8]) {
+        self.devices.console_write(bytes);
+    }
+
+    fn console_read(&mut self) -> Option<u8> {
+        self.devices.console_read()
     }
 }

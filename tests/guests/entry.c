@@ -3,6 +3,11 @@
 
 #include "guest.h"
 
+#ifdef LINUX_VERSION
+/* What is mapped before the first call, a host can know from here only. */
+static const char banner[] __attribute__((used)) = "Linux version " LINUX_VERSION " (micro guest)";
+#endif
+
 static u8 boot_byte(u32 offset)
 {
 	return peek(offset) & 0xff;
@@ -55,7 +60,39 @@ static u32 nonzero_words(u32 from, u32 to)
 	return count;
 }
 
-static void linear_memory(void)
+#if HAS_BOOT_TABLES
+
+extern u32 entry_low_entry;
+
+/* The root is the last page of RAM, a leaf table for each 4 MiB right below it. */
+static void mapped_memory(void)
+{
+	u32 top = ram_bytes(), root = top - PAGE, leaves = root - top / 0x400000 * PAGE;
+
+	check("LG-019", "unused RAM in the middle", nonzero_words(0x700000, 0x710000), 0);
+	check("LG-019", "RAM below the boot tables", nonzero_words(leaves - PAGE, leaves), 0);
+	/* The host has set A and D where the guest has been. */
+	check("LG-014", "first leaf entry", peek(leaves) & ~0x60u, 0x007);
+	check("LG-014", "last leaf entry", peek(root - 4) & ~0x60u, root | 0x007);
+	poke(0x700000, 0x600d600d);
+	check("LG-014", "middle of RAM", peek(0x700000), 0x600d600d);
+#if STARTS_AT_PAGE_OFFSET
+	check("LG-013", "address 0 is not mapped", entry_low_entry, 0);
+#else
+	check("LG-014", "address 0 is mapped", peek(root), leaves | 0x007);
+#endif
+#if HAS_RAM_AT_PAGE_OFFSET
+	check("LG-015", "entry of PAGE_OFFSET", peek(root + (PAGE_OFFSET >> 22) * 4), leaves | 0x007);
+	check("LG-015", "RAM at PAGE_OFFSET", peek(PAGE_OFFSET + 0x700000), 0x600d600d);
+	check("LG-015", "last word of RAM there", peek(PAGE_OFFSET + top - 4), 0);
+#else
+	check("LG-014", "nothing at PAGE_OFFSET", peek(root + (PAGE_OFFSET >> 22) * 4), 0);
+#endif
+}
+
+#else
+
+static void mapped_memory(void)
 {
 	u32 top = ram_bytes();
 
@@ -67,9 +104,11 @@ static void linear_memory(void)
 	check("LG-016", "last word of RAM", peek(top - 4), 0x0ddba115);
 }
 
+#endif
+
 void guest_main(void)
 {
 	registers();
 	boot_page();
-	linear_memory();
+	mapped_memory();
 }

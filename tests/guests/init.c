@@ -18,10 +18,23 @@ static void written_fields(void)
 	check("LG-034", "a rate between 1 MHz and 10 GHz, or none",
 	      lguest_data.tsc_khz == 0 || (lguest_data.tsc_khz >= 1000 && lguest_data.tsc_khz <= 10000000), 1);
 	check("LG-042", "the host leaves its neighbours alone",
-	      lguest_data.noirq_iret == (u32)noirq_iret && lguest_data.kernel_address == KERNEL_WINDOW &&
-		      lguest_data.syscall_vec == SYSCALL_VECTOR && lguest_data.irq_enabled == 0 &&
-		      lguest_data.blocked_interrupts == 1 && lguest_data.irq_pending == 0,
+#if HAS_NOIRQ_IRET
+	      lguest_data.noirq_iret == (u32)noirq_iret &&
+#else
+	      lguest_data.noirq_start == (u32)noirq_start && lguest_data.noirq_end == (u32)noirq_end &&
+#endif
+#if HAS_KERNEL_FIELDS
+		      lguest_data.kernel_address == KERNEL_WINDOW && lguest_data.syscall_vec == SYSCALL_VECTOR &&
+#endif
+#if HAS_IRQ_PENDING
+		      lguest_data.irq_pending == 0 &&
+#endif
+		      lguest_data.irq_enabled == 0 && lguest_data.blocked_interrupts == 1,
 	      1);
+#if HAS_PGDIR
+	check("LG-014", "pgdir is the last page of RAM", lguest_data.pgdir, ram_bytes() - PAGE);
+	check("LG-014", "the second leaf table maps what follows 4 MiB", peek((peek(lguest_data.pgdir + 4) & ~0xfffu) + 4), 0x401007);
+#endif
 }
 
 /* Were the new value taken, SET_PTE at USER_WINDOW would apply to all roots. */
@@ -35,10 +48,14 @@ static void kernel_address_is_sampled(void)
 	*leaf(kernel_root, USER_WINDOW) = page | PTE_P | PTE_RW;
 	*leaf(root, USER_WINDOW) = other | PTE_P | PTE_RW;
 	peek(USER_WINDOW);
+#if HAS_KERNEL_FIELDS
 	lguest_data.kernel_address = USER_WINDOW;
+#endif
 	hypercall(LHCALL_SET_PTE, (u32)root, USER_WINDOW, other | PTE_P | PTE_RW | PTE_A, 0);
 	check("LG-040", "kernel_address keeps its first value", peek(USER_WINDOW), 1);
+#if HAS_KERNEL_FIELDS
 	lguest_data.kernel_address = KERNEL_WINDOW;
+#endif
 }
 
 void guest_main(void)

@@ -1,4 +1,5 @@
-//! Runs every guest of `guests/` in both modes, and every case of the guests that have a table.
+//! Runs every guest of `guests/` in both modes, and every case of the guests that have a table. Those that
+//! were built for old generations run twice as well: told which, and to be found out.
 
 use hv_tests::conformance::evidence;
 use hv_tests::expectation::{Case, Expectation, kill_cases, verdicts};
@@ -16,6 +17,52 @@ const LIMITS: &[(&str, u32)] = &[
     ("demand_fault_after_flush", 1500),
     ("demand_fault_read", 1500),
     ("demand_fault_dirty", 1500),
+];
+
+/// Runs of a guest of an old generation; what the console says has to be the same.
+const TOLD: &str = "told";
+const DETECTED: &str = "detected";
+
+/// Guests that are hosted as something else: the guest, what `generation=` says, and the reason why it
+/// is killed.
+const MISTAKEN: &[(&str, &str, &str)] = &[
+    (
+        "init.g2",
+        "g5",
+        "bad syscall vector 0x0; this looks like a G2 guest: generation=g2",
+    ),
+    (
+        "init.g2",
+        "g3",
+        "bad syscall vector 0x0; this looks like a G2 guest: generation=g2",
+    ),
+    ("init.g3", "g2", "unhandled trap 6 at 0x*"),
+    ("init.g3", "g4", "unhandled trap 6 at 0x*"),
+    (
+        "init.g3",
+        "2.6.30",
+        "bad syscall vector 0x0; this looks like a G3 guest: generation=g3",
+    ),
+    (
+        "init.g4",
+        "g5",
+        "bad syscall vector 0xc0000000; this looks like a G4 guest: generation=g4",
+    ),
+    (
+        "init.g4",
+        "2.6.34",
+        "bad syscall vector 0x0; this looks like a G4 guest: generation=g4",
+    ),
+    (
+        "init",
+        "g4",
+        "bad syscall vector 0x0; this looks like a G5 guest: generation=g5",
+    ),
+    (
+        "init",
+        "g2",
+        "bad syscall vector 0x0; this looks like a G5 guest: generation=g5",
+    ),
 ];
 
 fn main() {
@@ -52,6 +99,20 @@ fn trials() -> Vec<Trial> {
             }
             continue;
         }
+        for word in built::old_generations(&name) {
+            for run in [TOLD, DETECTED] {
+                let (guest, expectation) = (name.clone(), Expectation::parse(&text));
+                let word = word.clone();
+                trials.push(Trial::test(format!("{name}.{word}::{run}"), move || {
+                    let expectation =
+                        expectation.ok_or("its first line does not say what to expect")?;
+                    run_old_guest(&guest, &word, run, &expectation)
+                }));
+            }
+        }
+        if !built::has_newest(&name) && !built::old_generations(&name).is_empty() {
+            continue;
+        }
         for mode in MODES {
             let (guest, expectation) = (name.clone(), Expectation::parse(&text));
             trials.push(Trial::test(format!("{name}::{mode}"), move || {
@@ -61,7 +122,49 @@ fn trials() -> Vec<Trial> {
             }));
         }
     }
+    for (guest, told, reason) in MISTAKEN {
+        trials.push(Trial::test(format!("{guest}::as_{told}"), || {
+            run_mistaken(guest, told, reason)
+        }));
+    }
     trials
+}
+
+fn run_old_guest(
+    guest: &str,
+    word: &str,
+    run: &str,
+    expectation: &Expectation,
+) -> Result<(), Failed> {
+    let name = format!("{guest}.{word}");
+    let told = if run == TOLD { word } else { "auto" };
+    let outcome = built::hosting(&built::micro_guest(&name), "")
+        .command_line(format!("generation={told}"))
+        .run()?;
+    let judge = || {
+        expectation.check(&outcome)?;
+        verdicts(&outcome.text())?;
+        golden::compare(
+            &format!("guests/{name}"),
+            &golden::console(&outcome, Numbers::Kept),
+        )
+    };
+    let judged = judge();
+    evidence::record(&format!("{name}::{run}"), &judged, &outcome.text());
+    judged.map_err(|reason| format!("{reason}\n{}", outcome.report()).into())
+}
+
+fn run_mistaken(guest: &str, told: &str, reason: &str) -> Result<(), Failed> {
+    let outcome = built::hosting(&built::micro_guest(guest), "")
+        .command_line(format!("generation={told}"))
+        .run()?;
+    let expectation = Expectation {
+        stop: format!("guest killed: {reason}"),
+        status: 3,
+    };
+    expectation
+        .check(&outcome)
+        .map_err(|reason| format!("{reason}\n{}", outcome.report()).into())
 }
 
 fn run_case(guest: &str, trial: &str, case: &Case) -> Result<(), Failed> {

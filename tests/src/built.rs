@@ -35,13 +35,32 @@ pub fn disc(application: &str) -> PathBuf {
     )
 }
 
-/// A micro guest.
+/// The generations, as words for `generation=`, that a micro guest was built for beside the newest: in
+/// the name `ring.g2.elf` the word is `g2`.
+pub fn old_generations(guest: &str) -> Vec<String> {
+    let files = std::fs::read_dir(directory("HV_MICRO_GUESTS"))
+        .expect("the directory of micro guests is readable");
+    let mut words: Vec<String> = files
+        .filter_map(|file| file.ok()?.file_name().into_string().ok())
+        .filter_map(|name| {
+            let word = name.strip_prefix(guest)?.strip_prefix('.')?;
+            Some(word.strip_suffix(".elf")?.to_owned())
+        })
+        .collect();
+    words.sort();
+    words
+}
+
+/// Whether a micro guest was built for the newest generation.
+pub fn has_newest(guest: &str) -> bool {
+    directory("HV_MICRO_GUESTS")
+        .join(format!("{guest}.elf"))
+        .exists()
+}
+
+/// A micro guest, and the generation for which it was built if that is not the newest: `ring`, `ring.g2`.
 pub fn micro_guest(name: &str) -> Vec<u8> {
-    let path = existing(
-        directory("HV_MICRO_GUESTS")
-            .join(name)
-            .with_extension("elf"),
-    );
+    let path = existing(directory("HV_MICRO_GUESTS").join(format!("{name}.elf")));
     std::fs::read(path).expect("a micro guest is readable")
 }
 

@@ -85,10 +85,7 @@ pub fn log(outcome: &Outcome) -> String {
 /// # Errors
 /// The first line that differs, and how.
 pub fn compare(name: &str, got: &str) -> Result<(), String> {
-    let path = built::tests()
-        .join("golden")
-        .join(name)
-        .with_extension("log");
+    let path = built::tests().join("golden").join(format!("{name}.log"));
     if std::env::var_os("UPDATE").is_some_and(|update| !update.is_empty()) {
         let directory = path.parent().expect("a golden file lies in a directory");
         std::fs::create_dir_all(directory).map_err(|error| error.to_string())?;

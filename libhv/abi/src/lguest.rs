@@ -1,6 +1,16 @@
 //! The lguest ABI: what a 32-bit guest and its host agree on.
 //!
-//! Offsets are those of Linux 4.4 to 4.13 (generation G5); all quantities are 32-bit little-endian.
+//! There never was one ABI: guest and host were expected to be built from the same kernel. What differs
+//! between the generations is in [`Generation`], one table for each in [`generations`]; what does not
+//! differ is here. All quantities are 32-bit little-endian.
+
+mod generation;
+pub mod generations;
+
+pub use generation::{
+    Arguments, BootTables, DataLayout, DeviceBus, Entry, Family, Generation, Hypercall, IdtLimit,
+    KernelFields, KernelVersion, Noirq, Silence, Slot, TopIndex, Transport, Tsc,
+};
 
 /// Privilege level of the guest's kernel.
 pub const GUEST_PL: u16 = 1;
@@ -25,8 +35,18 @@ pub const TRAP_HYPERCALL: u8 = 31;
 pub const FIRST_IRQ_VECTOR: u8 = 32;
 /// Virtual interrupts.
 pub const IRQS: u32 = 32;
-/// The system call vector that `syscall_vec` has to name.
-pub const SYSCALL_VECTOR: u32 = 0x80;
+/// The system call vector of Linux.
+pub const SYSCALL_VECTOR: u8 = 0x80;
+/// The system call vector of Plan 9, which hosts of 2.6.24 could be told to allow.
+pub const SYSCALL_VECTOR_PLAN_9: u8 = 0x40;
+/// Where Linux maps its RAM, unless it was configured otherwise.
+pub const PAGE_OFFSET: u32 = 0xc000_0000;
+/// Stands before the entry point in images of generation G1.
+pub const ENTRY_MARKER: &[u8] = b"GenuineLguest";
+/// Bytes of `vmcall`, by which G3 guests ask.
+pub const VMCALL: [u8; 3] = [0x0f, 0x01, 0xc1];
+/// What the host puts in its place: `int $0x1f; nop`.
+pub const PATCHED_VMCALL: [u8; 3] = [0xcd, 0x1f, 0x90];
 /// Bit 9 of `irq_enabled` and `irq_pending`: the virtual interrupt flag, as in EFLAGS.
 pub const IF: u32 = 0x200;
 /// Bytes that SHUTDOWN reads of its message.
@@ -39,43 +59,8 @@ pub const SHUTDOWN_RESTART: u32 = 2;
 /// subtracts the value when it lays out its fixmap, and the historical value keeps that layout.
 pub const RESERVE_MEM: u32 = 4 << 20;
 
-/// Hypercall numbers, in EAX; arguments in EBX, ECX, EDX, ESI.
-pub mod hypercall {
-    /// Does nothing beyond draining the ring.
-    pub const FLUSH_ASYNC: u32 = 0;
-    /// EBX: guest-physical address of `lguest_data`.
-    pub const LGUEST_INIT: u32 = 1;
-    /// EBX: guest-physical address of a message; ECX: 1 power off, 2 restart.
-    pub const SHUTDOWN: u32 = 2;
-    /// EBX: guest-physical address of the new root.
-    pub const NEW_PGTABLE: u32 = 4;
-    /// EBX: 0 for user mappings of the current root, anything else for everything.
-    pub const FLUSH_TLB: u32 = 5;
-    /// EBX: vector; ECX, EDX: low and high word of the gate.
-    pub const LOAD_IDT_ENTRY: u32 = 6;
-    /// EBX: stack selector; ECX: stack top; EDX: pages to pin.
-    pub const SET_STACK: u32 = 7;
-    /// EBX: the guest's CR0.TS.
-    pub const TS: u32 = 8;
-    /// EBX: nanoseconds until the timer interrupt, 0 to cancel.
-    pub const SET_CLOCKEVENT: u32 = 9;
-    /// Sleeps until an interrupt is deliverable.
-    pub const HALT: u32 = 10;
-    /// PAE only: a middle-level entry changed.
-    pub const SET_PMD: u32 = 13;
-    /// EBX: root; ECX: address; EDX: entry, low word; ESI: high word with PAE.
-    pub const SET_PTE: u32 = 14;
-    /// EBX: root; ECX: index of the top-level entry that changed.
-    pub const SET_PGD: u32 = 15;
-    /// EBX: guest-physical address of three descriptors; ECX: ignored.
-    pub const LOAD_TLS: u32 = 16;
-    /// EBX: index; ECX, EDX: low and high word of the descriptor.
-    pub const LOAD_GDT_ENTRY: u32 = 18;
-    /// Does nothing beyond letting pending interrupts in.
-    pub const SEND_INTERRUPTS: u32 = 19;
-}
-
-/// `struct lguest_data`, generation G5: byte offsets.
+/// Fields of `struct lguest_data` that are at the same byte offset in every generation. The others are
+/// in [`DataLayout`].
 pub mod data {
     /// Virtual EFLAGS; only bit 9 means anything to the host.
     pub const IRQ_ENABLED: u32 = 0x000;
@@ -85,30 +70,30 @@ pub mod data {
     pub const CR2: u32 = 0x008;
     /// Wall clock: seconds, then nanoseconds.
     pub const TIME: u32 = 0x00c;
-    /// 0x200 while an interrupt waits for `irq_enabled`.
-    pub const IRQ_PENDING: u32 = 0x014;
-    /// Status bytes of the ring.
-    pub const HCALL_STATUS: u32 = 0x018;
-    /// Slots of the ring.
-    pub const HCALLS: u32 = 0x058;
-    /// Bytes at the top of the address space that the guest leaves alone.
-    pub const RESERVE_MEM: u32 = 0x558;
-    /// Rate of the time-stamp counter, or 0.
-    pub const TSC_KHZ: u32 = 0x55c;
-    /// Address of the guest's final `iret`.
-    pub const NOIRQ_IRET: u32 = 0x560;
-    /// At and above this address all page tables are the same.
-    pub const KERNEL_ADDRESS: u32 = 0x564;
-    /// The guest's system call vector.
-    pub const SYSCALL_VEC: u32 = 0x568;
-    /// Size of the structure.
-    pub const SIZE: u32 = 0x56c;
     /// Slots in the ring.
     pub const RING_SLOTS: u32 = 64;
-    /// Bytes in a slot: EAX, EBX, ECX, EDX, ESI.
-    pub const SLOT_SIZE: u32 = 20;
+    /// Most bytes in a slot.
+    pub const MAX_SLOT_SIZE: usize = 20;
     /// Status of an empty slot; any other value means ready.
     pub const SLOT_EMPTY: u8 = 0xff;
+}
+
+/// `struct lguest_dma`, by which guests of generation G1 name buffers: 100 bytes.
+pub mod dma {
+    /// Buffers that a guest can have bound at a time.
+    pub const MAX_BINDINGS: usize = 32;
+    /// Sections of one `lguest_dma`; a length of 0 ends them earlier.
+    pub const SECTIONS: u32 = 16;
+    /// Byte offset of the number of bytes transferred; 0 while it is free.
+    pub const USED_LEN: u32 = 0;
+    /// Byte offset of the sections' addresses, 32 bits each.
+    pub const ADDRESSES: u32 = 4;
+    /// Byte offset of the sections' lengths, 16 bits each.
+    pub const LENGTHS: u32 = 68;
+    /// Bytes of the structure.
+    pub const SIZE: usize = 100;
+    /// Key of the console.
+    pub const CONSOLE_KEY: u32 = 0;
 }
 
 /// The boot page at guest-physical 0 (`struct boot_params` of the Linux boot protocol): byte offsets.

@@ -1,5 +1,5 @@
 //! Numbers and layouts of guest ABIs. No code, no dependencies: the host, guests and tools all read
-//! the same tables. Today there is one personality, lguest, in its generation G5 (Linux 4.x).
+//! the same tables. Today there is one personality, lguest, in all its generations.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 

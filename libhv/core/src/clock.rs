@@ -20,6 +20,16 @@ pub struct WallTime {
     pub nanoseconds: u32,
 }
 
+/// Processors that a kernel which trusts the time-stamp counter treats differently.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Processor {
+    /// AMD's, with a counter of constant rate: Linux 2.6.31 to 2.6.33 would measure its clock with
+    /// performance counters, which no guest has.
+    AmdConstantTsc,
+    /// Any other.
+    Other,
+}
+
 /// The host's clocks.
 pub trait Clock {
     /// Monotonic time.
@@ -28,4 +38,8 @@ pub trait Clock {
     fn wall(&self) -> WallTime;
     /// Rate of the time-stamp counter that the guest reads too, in kHz; 0 when it is not known.
     fn tsc_khz(&self) -> u32;
+    /// How old kernels see the processor.
+    fn processor(&self) -> Processor {
+        Processor::Other
+    }
 }

@@ -1,5 +1,7 @@
 //! The host's command line: words for the host, then ` -- `, then the guest's own command line.
 
+use crate::generation::Choice;
+use crate::load::boot_tables::{PAGE_OFFSET_RULE, is_page_offset};
 use crate::paging::Paging;
 use core::fmt;
 use core::ops::RangeInclusive;
@@ -43,6 +45,10 @@ pub struct Options<'a> {
     pub roots: Option<u32>,
     /// `paging=`: the guest's paging format.
     pub paging: Option<Paging>,
+    /// `generation=`: the ABI that the guest was built for.
+    pub generation: Option<Choice>,
+    /// `page_offset=`: where the guest's kernel has its RAM, one that [`is_page_offset`].
+    pub page_offset: Option<u32>,
     /// Everything after ` -- `, byte for byte.
     pub guest: Option<&'a [u8]>,
 }
@@ -70,6 +76,8 @@ pub enum CommandLineError {
         /// The limits.
         limits: RangeInclusive<u32>,
     },
+    /// A value that is no address in hexadecimal, or none that a kernel can have.
+    BadAddress(Word),
 }
 
 impl fmt::Display for CommandLineError {
@@ -78,7 +86,7 @@ impl fmt::Display for CommandLineError {
         match self {
             Self::UnknownWord(word) => write!(
                 f,
-                "unknown word {LINE}: `{word}`; known: log=, mode=, memory=, roots=, paging=, --"
+                "unknown word {LINE}: `{word}`; known: log=, mode=, memory=, roots=, paging=, generation=, page_offset=, --"
             ),
             Self::UnknownValue { word, known } => {
                 write!(f, "unknown value {LINE}: `{word}`; known: {known}")
@@ -88,6 +96,10 @@ impl fmt::Display for CommandLineError {
                 "bad number {LINE}: `{word}`; the limits are {} and {}",
                 limits.start(),
                 limits.end()
+            ),
+            Self::BadAddress(word) => write!(
+                f,
+                "bad address {LINE}: `{word}`; it has to be a {PAGE_OFFSET_RULE}"
             ),
         }
     }
@@ -147,6 +159,8 @@ impl<'a> Options<'a> {
             b"paging" => self.paging = Some(choice(word, value, PAGING, PAGING_NAMES)?),
             b"memory" => self.memory_mib = Some(number(word, value, MEMORY_MIB)?),
             b"roots" => self.roots = Some(number(word, value, ROOTS)?),
+            b"generation" => self.generation = Some(generation(word, value)?),
+            b"page_offset" => self.page_offset = Some(page_offset(word, value)?),
             _ => return Err(CommandLineError::UnknownWord(printable(word))),
         }
         Ok(())
@@ -166,6 +180,22 @@ fn choice<T: Copy>(
             word: printable(word),
             known,
         })
+}
+
+fn generation(word: &[u8], value: &[u8]) -> Result<Choice, CommandLineError> {
+    Choice::parse(value).ok_or_else(|| CommandLineError::UnknownValue {
+        word: printable(word),
+        known: Choice::NAMES,
+    })
+}
+
+fn page_offset(word: &[u8], value: &[u8]) -> Result<u32, CommandLineError> {
+    value
+        .strip_prefix(b"0x")
+        .and_then(|digits| core::str::from_utf8(digits).ok())
+        .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+        .filter(|address| is_page_offset(*address))
+        .ok_or_else(|| CommandLineError::BadAddress(printable(word)))
 }
 
 fn number(word: &[u8], value: &[u8], limits: RangeInclusive<u32>) -> Result<u32, CommandLineError> {
@@ -204,14 +234,15 @@ mod tests {
 
     #[test]
     fn every_word_has_its_meaning() {
-        let line =
-            b" log=debug  mode=isolated memory=64 roots=8 paging=pae -- console=hvc0  quiet -- x";
+        let line = b" log=debug  mode=isolated memory=64 roots=8 paging=pae generation=g2 page_offset=0x80000000 -- console=hvc0  quiet -- x";
         let expected = Options {
             log: Some(LogLevel::Debug),
             mode: Some(Mode::Isolated),
             memory_mib: Some(64),
             roots: Some(8),
             paging: Some(Paging::Pae),
+            generation: Some(Choice::Family(hv_abi::lguest::Family::G2)),
+            page_offset: Some(0x8000_0000),
             guest: Some(b"console=hvc0  quiet -- x"),
         };
         assert_eq!(Options::parse(line), Ok(expected));
@@ -255,7 +286,7 @@ mod tests {
     fn refusals_name_the_word_and_the_limit() {
         assert_eq!(
             refusal("foo mode=shared"),
-            "unknown word on the host's command line: `foo`; known: log=, mode=, memory=, roots=, paging=, --"
+            "unknown word on the host's command line: `foo`; known: log=, mode=, memory=, roots=, paging=, generation=, page_offset=, --"
         );
         assert_eq!(
             refusal("mode=fast"),
@@ -269,6 +300,26 @@ mod tests {
             refusal("log"),
             "unknown value on the host's command line: `log`; known: off, error, warn, info, debug, trace"
         );
+        assert_eq!(
+            refusal("generation=g9"),
+            "unknown value on the host's command line: `generation=g9`; known: auto, g1, g2, g3, g4, g5, or a Linux version from 2.6.23 on"
+        );
+        for value in [
+            "",
+            "0x",
+            "c0000000",
+            "0xc0000001",
+            "0xffc00000",
+            "0x3fc00000",
+            "0x1c0000000",
+        ] {
+            assert_eq!(
+                refusal(&format!("page_offset={value}")),
+                format!(
+                    "bad address on the host's command line: `page_offset={value}`; it has to be a multiple of 0x400000 from 0x40000000 to 0xff800000"
+                )
+            );
+        }
         for value in ["0", "64M", "", "99999999999999999999", "-1"] {
             assert_eq!(
                 refusal(&format!("memory={value}")),

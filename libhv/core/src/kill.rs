@@ -1,10 +1,11 @@
 //! Why a guest was ended: data, with one stable line of text each.
 
 use crate::address::{Gpa, Gva};
+use crate::generation::Choice;
 use crate::memory::{Access, BadAddress};
 use core::fmt;
 use heapless::String;
-use hv_abi::lguest::SHUTDOWN_MESSAGE;
+use hv_abi::lguest::{Family, SHUTDOWN_MESSAGE};
 
 /// The text of a guest's last words, cleaned: printable ASCII only.
 pub type Message = String<SHUTDOWN_MESSAGE>;
@@ -19,19 +20,20 @@ pub enum Kill {
     BadAddress(BadAddress),
     /// An address that a request named has no translation in the guest's own tables.
     Unmapped(Gva),
-    /// `lguest_data` does not lie inside RAM.
-    BadGuestPage(Gpa),
     /// A call other than LGUEST_INIT came first.
     CallBeforeInit(u32),
     /// LGUEST_INIT came twice.
     AlreadyInitialised,
     /// No such call.
     BadHypercall(u32),
-    /// `syscall_vec` is not 0x80.
-    BadSyscallVector(u32),
-    /// `kernel_address` lies in the reserved window or is not what a kernel can have.
-    BadKernelAddress(Gva),
-    /// LOAD_GDT_ENTRY past the table.
+    /// The first call makes no sense in the generation that is hosted.
+    Init {
+        /// What was wrong.
+        refusal: InitRefusal,
+        /// The generation in which it would have made sense.
+        likely: Option<Family>,
+    },
+    /// LOAD_GDT or LOAD_GDT_ENTRY past the table.
     TooManyGdtEntries(u32),
     /// LOAD_IDT_ENTRY past the table.
     BadIdtEntry(u32),
@@ -43,6 +45,10 @@ pub enum Kill {
     BadStackPages(u32),
     /// The kernel stack is not mapped writable.
     BadStackPage(Gva),
+    /// A key that is neither 0 nor the address of a word in RAM.
+    BadDmaKey(u32),
+    /// A DMA section that is longer than a page or reaches into a second one: its address and length.
+    BadDmaSection(Gpa, u32),
     /// SET_PGD past the table.
     BadPgdIndex {
         /// The index.
@@ -82,6 +88,30 @@ pub enum Kill {
     Stopped(u32),
 }
 
+/// What was wrong with a guest's first call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InitRefusal {
+    /// `lguest_data` does not lie inside RAM.
+    BadGuestPage(Gpa),
+    /// `syscall_vec` is none that may be used.
+    BadSyscallVector(u32),
+    /// `kernel_address` lies in the reserved window.
+    BadKernelAddress(Gva),
+    /// It was made by `vmcall`, at this EIP, which is no instruction for a call.
+    Vmcall(u32),
+}
+
+impl fmt::Display for InitRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InitRefusal::BadGuestPage(gpa) => write!(f, "bad guest page {gpa}"),
+            InitRefusal::BadSyscallVector(vector) => write!(f, "bad syscall vector {vector:#x}"),
+            InitRefusal::BadKernelAddress(gva) => write!(f, "bad kernel address {gva}"),
+            InitRefusal::Vmcall(eip) => write!(f, "unhandled trap 6 at {eip:#x} (vmcall)"),
+        }
+    }
+}
+
 impl fmt::Display for Kill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -94,18 +124,31 @@ impl fmt::Display for Kill {
                 write!(f, "bad {verb} address {at} length {length}")
             }
             Kill::Unmapped(gva) => write!(f, "Bad address {gva}"),
-            Kill::BadGuestPage(gpa) => write!(f, "bad guest page {gpa}"),
             Kill::CallBeforeInit(call) => write!(f, "hypercall {call} before INIT"),
             Kill::AlreadyInitialised => write!(f, "already have lguest_data"),
             Kill::BadHypercall(call) => write!(f, "Bad hypercall {call}"),
-            Kill::BadSyscallVector(vector) => write!(f, "bad syscall vector {vector:#x}"),
-            Kill::BadKernelAddress(gva) => write!(f, "bad kernel address {gva}"),
+            Kill::Init {
+                refusal,
+                likely: None,
+            } => write!(f, "{refusal}"),
+            Kill::Init {
+                refusal,
+                likely: Some(family),
+            } => {
+                let word = Choice::Family(*family);
+                write!(
+                    f,
+                    "{refusal}; this looks like a {family} guest: generation={word}"
+                )
+            }
             Kill::TooManyGdtEntries(index) => write!(f, "too many gdt entries {index}"),
             Kill::BadIdtEntry(vector) => write!(f, "Setting idt entry {vector}"),
             Kill::BadIdtType(kind) => write!(f, "bad IDT type {kind}"),
             Kill::BadStackSegment(selector) => write!(f, "bad stack segment {selector:#x}"),
             Kill::BadStackPages(pages) => write!(f, "bad stack pages {pages}"),
             Kill::BadStackPage(gva) => write!(f, "bad stack page {gva}"),
+            Kill::BadDmaKey(key) => write!(f, "bad dma key {key:#x}"),
+            Kill::BadDmaSection(at, length) => write!(f, "bad DMA entry: {length} bytes at {at}"),
             Kill::BadPgdIndex { index, entries } => {
                 write!(f, "Attempt to set pgd {index}/{entries}")
             }

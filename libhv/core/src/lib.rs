@@ -27,6 +27,7 @@ pub mod clock;
 pub mod command_line;
 pub mod device;
 pub mod frames;
+pub mod generation;
 pub mod kill;
 pub mod load;
 pub mod memory;

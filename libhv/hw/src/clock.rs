@@ -2,9 +2,10 @@
 
 use crate::apic::LocalApic;
 use crate::{pit, rtc};
+use core::arch::x86_64::__cpuid;
 use core::arch::x86_64::_rdtsc;
 use core::sync::atomic::{AtomicU64, Ordering};
-use hv_core::clock::{Clock, Nanos, WallTime};
+use hv_core::clock::{Clock, Nanos, Processor, WallTime};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// Longest time that a guest runs without the host looking in: a `kick` waits no longer.
@@ -86,6 +87,27 @@ impl Clock for Clocks {
 
     fn tsc_khz(&self) -> u32 {
         self.tsc_khz
+    }
+
+    fn processor(&self) -> Processor {
+        /// Leaf with the vendor's name in EBX, EDX and ECX (Intel SDM volume 2, CPUID).
+        const VENDOR: u32 = 0;
+        const AMD: [u32; 3] = [
+            u32::from_le_bytes(*b"Auth"),
+            u32::from_le_bytes(*b"enti"),
+            u32::from_le_bytes(*b"cAMD"),
+        ];
+        /// Highest extended leaf, and the one whose EDX bit 8 says that the counter's rate is constant.
+        const EXTENDED: u32 = 0x8000_0000;
+        const POWER: u32 = 0x8000_0007;
+        const CONSTANT_TSC: u32 = 1 << 8;
+        let vendor = __cpuid(VENDOR);
+        let amd = [vendor.ebx, vendor.edx, vendor.ecx] == AMD;
+        if amd && __cpuid(EXTENDED).eax >= POWER && __cpuid(POWER).edx & CONSTANT_TSC != 0 {
+            Processor::AmdConstantTsc
+        } else {
+            Processor::Other
+        }
     }
 }
 

@@ -208,8 +208,9 @@ impl Switch {
                 error: registers.error,
                 cr2: Cr2::read_raw(),
             },
-            // The guest's system call; the host's interrupt controllers never use this vector.
-            0..32 | 0x80 => HwExit::Trap {
+            // The guest's system calls, Plan 9's and Linux's; the host's interrupt controllers never use
+            // these vectors.
+            0..32 | 0x40 | 0x80 => HwExit::Trap {
                 vector,
                 error: registers.error,
                 cr2: 0,

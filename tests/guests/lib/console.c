@@ -1,10 +1,13 @@
-/*
- * The console that works before any driver: the emergency write register of the virtio console at
- * PCI 00:01.0, reached through the configuration-space window of its PCI capability.
- */
+/* The console that works before any driver. */
 
 #include "guest.h"
 
+#if HAS_PCI
+
+/*
+ * The emergency write register of the virtio console at PCI 00:01.0, reached through the
+ * configuration-space window of its PCI capability.
+ */
 #define CONFIG_ADDRESS 0xcf8
 #define CONFIG_DATA 0xcfc
 #define CONSOLE_CONFIG(offset) (0x80000000 | 1 << 11 | (offset))
@@ -36,6 +39,70 @@ void print(const char *text)
 	while (*text)
 		out32(CONFIG_DATA, (u8)*text++);
 }
+
+void console_ready(void)
+{
+}
+
+#else
+
+/* Both calls want LGUEST_INIT before them. */
+static char early[4096];
+static u32 early_length, ready;
+
+#if HAS_DMA
+static void say(const char *text, u32 length)
+{
+	static struct {
+		u32 used_len, address[16];
+		u16 length[16];
+	} dma;
+
+	dma.used_len = 0;
+	dma.address[0] = (u32)text;
+	dma.length[0] = length;
+	hypercall(LHCALL_SEND_DMA, 0, (u32)&dma, 0, 0);
+}
+#else
+static void say(const char *text, u32 length)
+{
+	(void)length;
+	hypercall(LHCALL_NOTIFY, (u32)text, 0, 0, 0);
+}
+#endif
+
+/* As Linux does it: 16 bytes with the NUL a call. Nor do they cross a page. */
+static void say_in_parts(const char *text)
+{
+	static char part[16] __attribute__((aligned(16)));
+
+	while (*text) {
+		u32 length = 0;
+
+		while (*text && length < sizeof part - 1)
+			part[length++] = *text++;
+		part[length] = 0;
+		say(part, length);
+	}
+}
+
+void print(const char *text)
+{
+	if (ready) {
+		say_in_parts(text);
+		return;
+	}
+	while (*text && early_length < sizeof early - 1)
+		early[early_length++] = *text++;
+}
+
+void console_ready(void)
+{
+	ready = 1;
+	say_in_parts(early);
+}
+
+#endif
 
 void print_hex(u32 value)
 {

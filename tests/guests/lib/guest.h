@@ -40,9 +40,22 @@ u32 ram_bytes(void);
 
 /* ---- hypercalls -------------------------------------------------------------------------- */
 
-static inline void hypercall(u32 call, u32 a1, u32 a2, u32 a3, u32 a4)
+#if HAS_VMCALL
+#define HYPERCALL ".byte 0x0f, 0x01, 0xc1"
+#else
+#define HYPERCALL "int $0x1f"
+#endif
+
+/* The result means something for one call of G1 only. */
+static inline u32 hypercall(u32 call, u32 a1, u32 a2, u32 a3, u32 a4)
 {
-	asm volatile("int $0x1f" : : "a"(call), "b"(a1), "c"(a2), "d"(a3), "S"(a4) : "memory");
+#if HAS_KVM_REGISTERS
+	asm volatile(HYPERCALL : "+a"(call) : "b"(a1), "c"(a2), "d"(a3), "S"(a4) : "memory");
+#else
+	(void)a4;
+	asm volatile(HYPERCALL : "+a"(call) : "d"(a1), "b"(a2), "c"(a3) : "memory");
+#endif
+	return call;
 }
 
 /* Puts a call into a slot of the ring; it runs when the host drains the ring. */
@@ -51,6 +64,8 @@ void ring_write(u32 slot, u32 call, u32 a1, u32 a2, u32 a3, u32 a4);
 /* ---- console ----------------------------------------------------------------------------- */
 
 void print(const char *text);
+/* Prints what was said before hypercalls worked; for lguest_init(). */
+void console_ready(void);
 void print_hex(u32 value);
 void print_decimal(u32 value);
 
@@ -107,8 +122,8 @@ void unload_gate(u32 vector);
 /* The stub of a vector in traps.S. */
 u32 stub(u32 vector);
 
-/* The iret that lguest_data.noirq_iret names. */
-extern char noirq_iret[];
+/* The iret that lguest_data.noirq_iret names, or the range around it. */
+extern char noirq_iret[], noirq_start[], noirq_end[];
 
 /* ---- segments ---------------------------------------------------------------------------- */
 
@@ -120,6 +135,8 @@ extern char noirq_iret[];
 #define DATA_DPL3 0x40f3
 
 void load_descriptor(u32 index, u32 limit, u32 attributes);
+/* The same from a slot of the ring. Slots have to be used in the order in which they will run. */
+void load_descriptor_later(u32 slot, u32 index, u32 limit, u32 attributes);
 
 /* LSL and LAR: ~0 when the selector is not usable from here. */
 u32 segment_limit(u32 selector);

@@ -4,16 +4,64 @@
 
 volatile struct lguest_data lguest_data __attribute__((aligned(PAGE)));
 
+static u32 initialised;
+
 void lguest_init(void)
 {
 	for (u32 slot = 0; slot < RING_SLOTS; slot++)
 		lguest_data.hcall_status[slot] = SLOT_EMPTY;
 	lguest_data.blocked_interrupts = 1;
+#if HAS_NOIRQ_IRET
 	lguest_data.noirq_iret = (u32)noirq_iret;
+#else
+	lguest_data.noirq_start = (u32)noirq_start;
+	lguest_data.noirq_end = (u32)noirq_end;
+#endif
+#if HAS_KERNEL_FIELDS
 	lguest_data.kernel_address = KERNEL_WINDOW;
 	lguest_data.syscall_vec = SYSCALL_VECTOR;
+#endif
+	initialised = 1;
 	hypercall(LHCALL_LGUEST_INIT, (u32)&lguest_data, 0, 0, 0);
+	console_ready();
 }
+
+#if HAS_WHOLE_GDT
+
+struct descriptor {
+	u32 low, high;
+};
+/* What the table is to be, and a copy of it for each slot of the ring and for direct calls. */
+static struct descriptor gdt[32], copies[RING_SLOTS + 1][32];
+
+static u32 copy_table(u32 copy, u32 index, u32 limit, u32 attributes)
+{
+	gdt[index].low = DESCRIPTOR_LOW(0, limit);
+	gdt[index].high = DESCRIPTOR_HIGH(0, limit, attributes);
+	for (u32 i = 0; i < 32; i++)
+		copies[copy][i] = gdt[i];
+	return (u32)copies[copy];
+}
+
+void load_descriptor(u32 index, u32 limit, u32 attributes)
+{
+	hypercall(LHCALL_LOAD_GDT, copy_table(RING_SLOTS, index, limit, attributes), 32, 0, 0);
+}
+
+void load_descriptor_later(u32 slot, u32 index, u32 limit, u32 attributes)
+{
+	ring_write(slot, LHCALL_LOAD_GDT, copy_table(slot, index, limit, attributes), 32, 0, 0);
+}
+
+/* The host's own first segments, so that a table without them is never loaded. */
+static void gdt_init(void)
+{
+	gdt[12].low = gdt[13].low = 0xffff;
+	gdt[12].high = 0xcf9a00;
+	gdt[13].high = 0xcf9200;
+}
+
+#else
 
 void load_descriptor(u32 index, u32 limit, u32 attributes)
 {
@@ -21,8 +69,21 @@ void load_descriptor(u32 index, u32 limit, u32 attributes)
 		  DESCRIPTOR_HIGH(0, limit, attributes), 0);
 }
 
+void load_descriptor_later(u32 slot, u32 index, u32 limit, u32 attributes)
+{
+	ring_write(slot, LHCALL_LOAD_GDT_ENTRY, index, DESCRIPTOR_LOW(0, limit),
+		   DESCRIPTOR_HIGH(0, limit, attributes), 0);
+}
+
+static void gdt_init(void)
+{
+}
+
+#endif
+
 void segments_init(void)
 {
+	gdt_init();
 	load_descriptor(12, 0xfffff, 0xc09a);
 	load_descriptor(13, 0xfffff, 0xc092);
 	load_descriptor(14, 0xfffff, 0xc0fa);
@@ -56,10 +117,20 @@ void guest_init(void)
 void ring_write(u32 slot, u32 call, u32 a1, u32 a2, u32 a3, u32 a4)
 {
 	lguest_data.hcalls[slot].eax = call;
+#if HAS_KVM_REGISTERS
 	lguest_data.hcalls[slot].ebx = a1;
 	lguest_data.hcalls[slot].ecx = a2;
 	lguest_data.hcalls[slot].edx = a3;
+#else
+	lguest_data.hcalls[slot].edx = a1;
+	lguest_data.hcalls[slot].ebx = a2;
+	lguest_data.hcalls[slot].ecx = a3;
+#endif
+#if KERNEL >= 20631
 	lguest_data.hcalls[slot].esi = a4;
+#else
+	(void)a4;
+#endif
 	lguest_data.hcall_status[slot] = SLOT_READY;
 }
 
@@ -79,7 +150,7 @@ void shutdown(const char *message, u32 how)
 /* A guest that never needed LGUEST_INIT makes it now, for SHUTDOWN to be accepted. */
 void power_off(void)
 {
-	if (lguest_data.syscall_vec != SYSCALL_VECTOR)
+	if (!initialised)
 		lguest_init();
 	shutdown("Power down", SHUTDOWN_POWEROFF);
 }

@@ -45,6 +45,7 @@ trap_entry:
 	popl %ds
 	popal
 	addl $8, %esp
+#if HAS_NOIRQ_IRET
 	/* The virtual interrupt flag comes back with the frame. An interrupt between the two
 	   instructions must not build a second frame: the host knows the address of the iret. */
 	pushl 8(%esp)
@@ -59,6 +60,35 @@ enable_and_iret:
 	movl 4(%esp), %esp
 	movl $0x200, lguest_data
 	jmp noirq_iret
+#else
+	/* The same, but the host stays away from a whole range, and the way there may need a register. */
+	pushl %eax
+	movl 12(%esp), %eax
+	.globl noirq_start, noirq_end
+noirq_start:
+	movl %eax, %ss:lguest_data
+	popl %eax
+	iret
+
+	/* u32 spin_in_range(u32 rounds): enables interrupts and counts down where none may come. The
+	   result is what `ticks` is at the end of the range. */
+	.globl spin_in_range
+spin_in_range:
+	movl 4(%esp), %ecx
+	movl $0x200, lguest_data
+1:	decl %ecx
+	jnz 1b
+	movl ticks_in_range, %eax
+noirq_end:
+	ret
+
+	.section .bss
+	.balign 4
+	.globl ticks_in_range
+ticks_in_range:
+	.skip 4
+	.text
+#endif
 
 	.globl attempt
 attempt:

@@ -6,6 +6,7 @@ pub mod pci;
 pub mod virtio;
 
 use crate::memory::GuestMemory;
+use hv_abi::lguest::DeviceBus;
 
 /// Width of an access to a port or to device memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,6 +77,15 @@ pub trait Devices {
     /// The interrupts that devices raised since the last call, one bit each; bit 0 is the timer's
     /// and never set.
     fn take_interrupts(&mut self) -> u32;
+    /// The guest's generation looks for its devices there: those of another bus must not answer.
+    /// Called before the guest's first access, and again if its generation turns out to be another.
+    fn choose_bus(&mut self, _bus: DeviceBus) {}
+    /// Output for the console by a hypercall, before or beside any driver. Lost where there is none.
+    fn console_write(&mut self, _bytes: &[u8]) {}
+    /// Input that waits at the console of a guest without a driver for it.
+    fn console_read(&mut self) -> Option<u8> {
+        None
+    }
 }
 
 /// A machine without devices: every port reads all ones.

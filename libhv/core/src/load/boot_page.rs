@@ -22,12 +22,26 @@ struct Initrd {
     size: u32,
 }
 
-/// Writes everything that the kernel looks for outside its own image.
+/// Memory that nothing of what was loaded lies in: from the kernel's end up to the initrd, or to the
+/// end of what an initrd could have.
+#[derive(Clone, Copy)]
+pub(super) struct Free {
+    pub(super) start: u32,
+    pub(super) end: u32,
+}
+
+impl Free {
+    pub(super) fn size(self) -> u32 {
+        self.end.saturating_sub(self.start)
+    }
+}
+
+/// Writes everything that the kernel looks for outside its own image, and says what is still free.
 pub(super) fn write(
     memory: &impl GuestMemory,
     boot: &Boot<'_>,
     placed: &Placed<'_>,
-) -> Result<(), LoadError> {
+) -> Result<Free, LoadError> {
     write_command_line(memory, boot.command_line)?;
     let initrd = write_initrd(memory, boot.initrd, placed.end)?;
 
@@ -79,7 +93,15 @@ pub(super) fn write(
         memory,
         boot::HARDWARE_SUBARCH,
         &boot::SUBARCH_LGUEST.to_le_bytes(),
-    )
+    )?;
+    let start = placed.end.max(END.raw());
+    Ok(Free {
+        start: u32::try_from(start).unwrap_or(u32::MAX),
+        end: match initrd.size {
+            0 => ram_size(memory).min(INITRD_CEILING) as u32,
+            _ => initrd.at,
+        },
+    })
 }
 
 fn put(memory: &impl GuestMemory, at: u32, bytes: &[u8]) -> Result<(), LoadError> {

@@ -1,7 +1,7 @@
 //! ELF kernels (System V ABI, chapters 4 and 5): segments go to their physical addresses.
 
-use super::{LoadError, Part, Placed, boot_page, ram_size};
-use crate::address::Gpa;
+use super::{LoadError, Part, Placed, boot_page, evidence, ram_size};
+use crate::address::{Gpa, Gva};
 use crate::memory::GuestMemory;
 use elf::abi::{EI_CLASS, EI_NIDENT, ELFCLASS64, ELFMAGIC, EM_386, ET_EXEC, PT_LOAD};
 use elf::endian::LittleEndian;
@@ -68,6 +68,18 @@ pub(super) fn place<'a>(
         end: end.ok_or(LoadError::NoLoadableSegment)?,
         setup_header: &[],
     })
+}
+
+/// Physical address of the byte after a G1 kernel's entry marker; `None` without one.
+pub(super) fn marked_entry(image: &[u8]) -> Option<Gva> {
+    let offset = evidence::marked_entry(image)? as u64;
+    let header = file_header(image).ok()?;
+    let table = program_headers(image, &header).ok()?;
+    let mut places = segments(&table).filter_map(|Segment { header, .. }| {
+        let inside = offset.checked_sub(header.p_offset)?;
+        (inside < header.p_filesz).then(|| header.p_paddr.wrapping_add(inside))
+    });
+    places.next().map(|place| Gva::new(place as u32))
 }
 
 /// The file header of a 32-bit executable for the 80386.

@@ -1,6 +1,7 @@
 //! Why a guest cannot be started: one stable line each, with the thing and the limit.
 
 use super::archive::ArchiveError;
+use super::boot_tables::PAGE_OFFSET_RULE;
 use crate::address::Gpa;
 use crate::memory::BadAddress;
 use core::fmt;
@@ -130,6 +131,17 @@ pub enum LoadError {
         /// Bytes that are free.
         room: u64,
     },
+    /// A kernel of generation G1 does not say where it starts.
+    NoEntryMarker,
+    /// No kernel can have its RAM there.
+    BadPageOffset(u32),
+    /// The page tables that an old generation starts on do not fit between kernel and initrd.
+    BootTablesDoNotFit {
+        /// Bytes.
+        size: u64,
+        /// Bytes that are free.
+        room: u64,
+    },
     /// Guest memory refused an access.
     Memory(BadAddress),
     /// The boot module is a damaged archive.
@@ -208,6 +220,17 @@ impl fmt::Display for LoadError {
             InitrdDoesNotFit { size, room } => write!(
                 f,
                 "initrd: {size} bytes; between the kernel and the top of guest RAM there are {room}"
+            ),
+            NoEntryMarker => f.write_str(
+                "guest kernel: no entry marker `GenuineLguest` in it; generation G1 starts there",
+            ),
+            BadPageOffset(address) => write!(
+                f,
+                "page offset {address:#x}: it has to be a {PAGE_OFFSET_RULE}"
+            ),
+            BootTablesDoNotFit { size, room } => write!(
+                f,
+                "boot page tables: {size} bytes; between the kernel and the initrd there are {room}"
             ),
             Memory(bad) => write!(f, "guest RAM: no {} bytes at {}", bad.length, bad.at),
             Archive(error) => write!(f, "boot module: {error}"),

@@ -92,8 +92,8 @@ pub struct BadEntry {
 }
 
 impl BadEntry {
-    /// A leaf entry that is made up for a translation without page tables.
-    pub(crate) const fn linear(entry: u64) -> Self {
+    /// A leaf entry that is bad for a reason of its own, not the format's.
+    pub(crate) const fn leaf(entry: u64) -> Self {
         Self {
             kill: Kill::BadPageTableEntry,
             entry,

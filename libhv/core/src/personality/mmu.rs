@@ -69,6 +69,9 @@ pub trait Mmu {
 
     /// At and above `start` all of the guest's page tables are the same.
     fn set_kernel_address(&mut self, start: Gva);
+
+    /// A leaf in use that has one of `flags` ends the guest from now on.
+    fn refuse_leaf_flags(&mut self, flags: u64);
 }
 
 impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T, S, F> {
@@ -140,6 +143,10 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T
     fn set_kernel_address(&mut self, start: Gva) {
         Shadow::set_kernel_address(self, start);
     }
+
+    fn refuse_leaf_flags(&mut self, flags: u64) {
+        Shadow::refuse_leaf_flags(self, flags);
+    }
 }
 
 impl<T, S> Mmu for AnyFormatShadow<T, S>
@@ -210,5 +217,9 @@ where
 
     fn set_kernel_address(&mut self, start: Gva) {
         with_shadow!(self, shadow => Mmu::set_kernel_address(shadow, start));
+    }
+
+    fn refuse_leaf_flags(&mut self, flags: u64) {
+        with_shadow!(self, shadow => Mmu::refuse_leaf_flags(shadow, flags));
     }
 }

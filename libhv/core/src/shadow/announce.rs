@@ -41,6 +41,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             return Ok(());
         }
         let in_use = entry & bits::P != 0 && entry & (bits::A | bits::D) != 0;
+        if in_use && entry & self.refused_leaf_flags != 0 {
+            return Err(Kill::BadPageTableEntry(entry));
+        }
         let mapping = match in_use {
             true => Some(Mapping::of(F::LEAF.check(entry, memory.frames())?, entry)),
             false => None,

@@ -140,10 +140,14 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         gva: Gva,
         access: Access,
     ) -> Result<Found, Refused> {
-        match self.current {
-            Current::Linear => linear(memory, gva, access),
-            Current::Root(root) => look_up_in::<F>(memory, root, gva, access),
+        let found = match self.current {
+            Current::Linear => linear(memory, gva, access)?,
+            Current::Root(root) => look_up_in::<F>(memory, root, gva, access)?,
+        };
+        if found.mapping.leaf & self.refused_leaf_flags != 0 {
+            return Err(Refused::Bad(BadEntry::leaf(found.mapping.leaf)));
         }
+        Ok(found)
     }
 
     /// Puts a translation where the processor finds it. `None` when the budget is used up.
@@ -266,7 +270,7 @@ fn linear(memory: &impl GuestMemory, gva: Gva, access: Access) -> Result<Found, 
         return Err(Refused::Fault(error));
     }
     if frame >= memory.frames() {
-        return Err(Refused::Bad(BadEntry::linear(leaf)));
+        return Err(Refused::Bad(BadEntry::leaf(leaf)));
     }
     Ok(Found {
         mapping: Mapping::of(frame, leaf),

@@ -13,7 +13,8 @@
 //! * **R1** Nothing absent is remembered, at any level: entries become present in silence. SET_PTE with
 //!   an entry that is not present means "forget, and look again".
 //! * **R2** For user addresses, every change from present to anything else is announced, for the
-//!   current root or any other, but for the end of an address space.
+//!   current root or any other, but for the end of an address space. Generations before 2.6.31 announce it
+//!   for the current root only; for them the personality drops the user part of each root that is loaded.
 //! * **R3** An address space that ends loses its leaves in silence, then each leaf table is announced
 //!   (SET_PGD) before its frame is reused, whether or not its root is current.
 //! * **R4** So a leaf's shadow dies with the last cached top-level slot that names it, and never
@@ -125,6 +126,8 @@ pub struct Shadow<T, S, F = TwoLevel> {
     /// Roots loaded so far, counted up to the two of R5.
     boot_roots: u32,
     stack: PinnedStack,
+    /// Flags of a leaf that end this guest, beside those that its format does not have.
+    refused_leaf_flags: u64,
     invalidation: Invalidation,
     statistics: Statistics,
     format: PhantomData<F>,
@@ -142,6 +145,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             shared: [None; QUARTERS as usize],
             boot_roots: 0,
             stack: PinnedStack::default(),
+            refused_leaf_flags: 0,
             invalidation: Invalidation::None,
             statistics: Statistics::default(),
             format: PhantomData,
@@ -190,6 +194,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             shared: self.shared,
             boot_roots: self.boot_roots,
             stack: self.stack,
+            refused_leaf_flags: self.refused_leaf_flags,
             invalidation: self.invalidation,
             statistics: self.statistics,
             format: PhantomData,
@@ -201,6 +206,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     pub fn set_kernel_address(&mut self, start: Gva) {
         self.kernel_address = start;
         self.drop_all();
+    }
+
+    /// From now on, an entry in use that has one of `flags` ends the guest: some generations of the ABI
+    /// have fewer flags than the format.
+    pub fn refuse_leaf_flags(&mut self, flags: u64) {
+        self.refused_leaf_flags = flags;
     }
 
     /// FLUSH_TLB(1): drops everything, and pins the stack again.

@@ -465,6 +465,23 @@ fn lg_105_106_an_announced_entry_is_validated_only_if_in_use() {
 }
 
 #[test]
+fn lg_090_flags_that_a_generation_does_not_have_kill() {
+    const PWT: u64 = 1 << 3;
+    let mut machine = machine();
+    let bad = entry(PAGE, 0x27) | PWT;
+    machine.tables().set(USER[0], LEAF, bad);
+    assert_eq!(machine.access(GVA, READ), frame(PAGE));
+    machine.shadow.flush_user();
+    machine.shadow.refuse_leaf_flags(PWT);
+    let kill = Kill::BadPageTableEntry(bad);
+    assert_eq!(machine.access(GVA, READ), Seen::Killed(kill.clone()));
+    assert_eq!(machine.set_pte(ROOTS[0], GVA, bad), Err(kill));
+    machine.tables().set(USER[0], LEAF, bad & !PWT);
+    assert_eq!(machine.access(GVA, READ), frame(PAGE));
+    machine.finish();
+}
+
+#[test]
 fn lg_107_the_reserved_window_kills_and_ends_where_it_should() {
     let mut machine = machine();
     for gva in [0xffc0_0000, 0xffff_f000, 0xffff_ffff] {

@@ -6,7 +6,7 @@ use super::config_space::{
 };
 use crate::address::Gpa;
 use crate::device::virtio::transport::Transport;
-use crate::device::virtio::{Violation, VirtioDevice};
+use crate::device::virtio::{Violation, VirtioDevice, console};
 use crate::device::{Width, Work};
 use crate::memory::GuestMemory;
 
@@ -82,6 +82,12 @@ impl<M: VirtioDevice> Function<M> {
         value: u32,
     ) {
         self.transport.write(memory, offset, width, value);
+    }
+
+    /// The device, if it is a console.
+    pub(super) fn as_console(&mut self) -> Option<&mut M> {
+        let model = self.transport.model_mut();
+        (model.identity().device == console::DEVICE).then_some(model)
     }
 
     pub(super) fn poll(&mut self, memory: &impl GuestMemory) -> Work {

@@ -11,6 +11,7 @@ mod random_tests;
 #[cfg(test)]
 mod tests;
 
+use super::virtio::console::EMERGENCY;
 use super::virtio::{Violation, VirtioDevice};
 use super::{Devices, Width, Work};
 use crate::address::Gpa;
@@ -18,6 +19,7 @@ use crate::memory::GuestMemory;
 use core::fmt;
 use function::Function;
 use heapless::Vec;
+use hv_abi::lguest::DeviceBus;
 
 /// Devices that a bus can have. Each has an interrupt of its own, and the guest has 32.
 pub const MAX_DEVICES: usize = 8;
@@ -72,6 +74,15 @@ pub struct PciBus<M> {
     functions: Vec<Function<M>, MAX_DEVICES>,
     latch: u32,
     next_bar: u64,
+    /// Whether the guest's generation knows of PCI; if not, no port answers.
+    visible: Visibility,
+}
+
+/// Whether ports answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Visibility {
+    Visible,
+    Hidden,
 }
 
 impl<M: VirtioDevice> PciBus<M> {
@@ -81,6 +92,7 @@ impl<M: VirtioDevice> PciBus<M> {
             functions: Vec::new(),
             latch: 0,
             next_bar: ram_end.raw().saturating_add(DEVICE_MEMORY_GAP),
+            visible: Visibility::Visible,
         }
     }
 
@@ -198,6 +210,9 @@ impl Lane {
 
 impl<M: VirtioDevice> Devices for PciBus<M> {
     fn port_read(&mut self, _memory: &impl GuestMemory, port: u16, width: Width) -> u32 {
+        if self.visible == Visibility::Hidden {
+            return width.ones();
+        }
         // Kernels scan thousands of ports at boot: what is nobody's leaves at once.
         match (port, Lane::new(port, width)) {
             (ADDRESS..=ADDRESS_LAST, Some(lane)) => lane.extract(self.latch),
@@ -214,6 +229,9 @@ impl<M: VirtioDevice> Devices for PciBus<M> {
         width: Width,
         value: u32,
     ) -> Work {
+        if self.visible == Visibility::Hidden {
+            return Work::Done;
+        }
         match (port, Lane::new(port, width)) {
             (ADDRESS..=ADDRESS_LAST, Some(lane)) => self.latch = lane.replace(self.latch, value),
             (DATA..=DATA_LAST, Some(lane)) => {
@@ -234,5 +252,26 @@ impl<M: VirtioDevice> Devices for PciBus<M> {
         self.functions
             .iter_mut()
             .fold(0, |lines, function| lines | function.take_interrupt())
+    }
+
+    fn choose_bus(&mut self, bus: DeviceBus) {
+        self.visible = match bus {
+            DeviceBus::Pci => Visibility::Visible,
+            DeviceBus::Dma | DeviceBus::Lguest => Visibility::Hidden,
+        };
+    }
+
+    fn console_write(&mut self, bytes: &[u8]) {
+        if let Some(console) = self.functions.iter_mut().find_map(Function::as_console) {
+            for &byte in bytes {
+                console.write_config(EMERGENCY, u32::from(byte));
+            }
+        }
+    }
+
+    fn console_read(&mut self) -> Option<u8> {
+        (self.functions.iter_mut())
+            .find_map(Function::as_console)?
+            .console_read()
     }
 }

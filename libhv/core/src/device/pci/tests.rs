@@ -48,6 +48,25 @@ fn lg156_the_keyboard_controller_reads_one() {
     assert_eq!(read(&mut Driver::new(), 0x64, Width::Byte), 1);
 }
 
+/// 5.8: guests before G5 see no PCI, but the console takes what hypercalls bring.
+#[test]
+fn a_guest_of_an_older_generation_finds_nothing_at_any_port() {
+    let mut driver = Driver::new();
+    driver.bus.choose_bus(DeviceBus::Lguest);
+    for port in 0..=u16::MAX {
+        write(&mut driver, port, Width::Dword, 1 << 31);
+        assert_eq!(read(&mut driver, port, Width::Dword), u32::MAX);
+    }
+    driver.bus.console_write(b"early");
+    assert_eq!(driver.output(), b"early");
+    driver.type_in(b"k");
+    assert_eq!(driver.bus.console_read(), Some(b'k'));
+    assert_eq!(driver.bus.console_read(), None);
+    driver.bus.choose_bus(DeviceBus::Pci);
+    assert_eq!(read(&mut driver, ADDRESS, Width::Dword), 0);
+    assert_eq!(read(&mut driver, 0x64, Width::Byte), 1);
+}
+
 /// LG-152, LG-153, A21
 #[test]
 fn lg152_lg153_other_ports_read_ones_and_ignore_writes() {

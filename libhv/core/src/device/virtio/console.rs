@@ -16,6 +16,9 @@ const CONFIG_SIZE: u32 = 12;
 /// Offset of the emergency register, 32 bits wide.
 pub const EMERGENCY: u32 = 8;
 
+/// Virtio's number for consoles.
+pub const DEVICE: u16 = 3;
+
 const RECEIVE: u16 = 0;
 const TRANSMIT: u16 = 1;
 
@@ -235,7 +238,7 @@ impl<B: ConsoleBackend> Console<B> {
 impl<B: ConsoleBackend> VirtioDevice for Console<B> {
     fn identity(&self) -> Identity {
         Identity {
-            device: 3,
+            device: DEVICE,
             class: 0x0700,
             features: EMERG_WRITE,
             queues: 2,
@@ -260,6 +263,10 @@ impl<B: ConsoleBackend> VirtioDevice for Console<B> {
             // A full backlog loses the byte; see its size.
             let _ = self.emergency.push_back(byte);
         }
+    }
+
+    fn console_read(&mut self) -> Option<u8> {
+        self.backend.read()
     }
 
     fn reset(&mut self) {

@@ -65,4 +65,9 @@ pub trait VirtioDevice {
     /// Moves what can be moved, within a fixed amount of work. Queues that the driver has not
     /// made ready give out nothing.
     fn poll(&mut self, memory: &impl GuestMemory, queues: &mut [Queue]) -> Result<Work, Violation>;
+
+    /// A byte that was typed, for a guest that reaches its console by hypercalls. Only a console has any.
+    fn console_read(&mut self) -> Option<u8> {
+        None
+    }
 }

@@ -55,6 +55,11 @@ impl<M: VirtioDevice> Transport<M> {
         &self.identity
     }
 
+    /// The device itself.
+    pub fn model_mut(&mut self) -> &mut M {
+        &mut self.model
+    }
+
     /// Bytes of BAR0 that mean something.
     pub fn register_size(&self) -> u32 {
         register::DEVICE_CONFIG.saturating_add(self.identity.config_size)

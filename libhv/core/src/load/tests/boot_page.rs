@@ -40,6 +40,7 @@ fn lg009_lg010_an_initrd_ends_at_the_top_of_ram() {
             kernel: &kernel,
             initrd: &initrd,
             command_line: b"",
+            ..Boot::default()
         },
     )
     .unwrap();
@@ -106,6 +107,7 @@ fn an_initrd_stays_below_2_gib() {
             kernel: &kernel,
             initrd: b"x",
             command_line: b"",
+            ..Boot::default()
         },
     )
     .unwrap();
@@ -123,6 +125,7 @@ fn an_initrd_that_does_not_fit_is_refused_with_both_numbers() {
             kernel: &kernel,
             initrd: &initrd,
             command_line: b"",
+            ..Boot::default()
         };
         let rounded = size.next_multiple_of(4096) as u64;
         let refused = LoadError::InitrdDoesNotFit {
@@ -138,7 +141,8 @@ fn an_initrd_that_does_not_fit_is_refused_with_both_numbers() {
             &Boot {
                 kernel: &kernel,
                 initrd: &initrd,
-                command_line: b""
+                command_line: b"",
+                ..Boot::default()
             }
         )
         .is_ok()
@@ -155,6 +159,7 @@ fn the_command_line_has_2047_bytes_at_most() {
             kernel: &kernel,
             initrd: b"",
             command_line: &line,
+            ..Boot::default()
         };
         let memory = memory();
         let outcome = load(&memory, &boot).map(|_| ());

@@ -6,6 +6,7 @@ mod archive;
 mod boot_page;
 mod bzimage;
 mod elf;
+mod generations;
 
 use super::*;
 use crate::device::fake_memory::FakeMemory;
@@ -93,6 +94,7 @@ pub(super) fn load_kernel(memory: &FakeMemory, kernel: &[u8]) -> Result<Gpa, Loa
             ..Boot::default()
         },
     )
+    .map(|start| Gpa::from(start.entry.raw()))
 }
 
 /// The error of a kernel, after its text has been seen to be one line.

@@ -1,7 +1,7 @@
 //! The guest's interrupt gates, kept as data: the processor never sees them.
 
 use crate::kill::Kill;
-use hv_abi::lguest::IDT_IGNORED;
+use hv_abi::lguest::{IDT_IGNORED, IdtLimit, SYSCALL_VECTOR};
 
 /// What entering a handler does to the virtual interrupt flag.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +41,9 @@ impl Gate {
     }
 }
 
+/// Gates that a host of G1 has beside the system call's.
+const G1_GATES: u8 = 64;
+
 /// All 256 of them; none at start.
 #[derive(Clone, Debug)]
 pub(super) struct Gates {
@@ -58,9 +61,22 @@ impl Default for Gates {
 impl Gates {
     /// LOAD_IDT_ENTRY. Returns the vector whose handler was replaced, `None` for one of those that
     /// a guest cannot have (LG-064).
-    pub(super) fn load(&mut self, vector: u32, low: u32, high: u32) -> Result<Option<u8>, Kill> {
-        let Ok(vector) = u8::try_from(vector) else {
-            return Err(Kill::BadIdtEntry(vector));
+    pub(super) fn load(
+        &mut self,
+        limit: IdtLimit,
+        vector: u32,
+        low: u32,
+        high: u32,
+    ) -> Result<Option<u8>, Kill> {
+        let vector = match (limit, u8::try_from(vector)) {
+            (IdtLimit::KillFrom256, Err(_)) => return Err(Kill::BadIdtEntry(vector)),
+            (IdtLimit::IgnoreFrom64, Err(_)) => return Ok(None),
+            (IdtLimit::IgnoreFrom64, Ok(vector))
+                if vector >= G1_GATES && vector != SYSCALL_VECTOR =>
+            {
+                return Ok(None);
+            }
+            (_, Ok(vector)) => vector,
         };
         if IDT_IGNORED.contains(&vector) {
             return Ok(None);

@@ -1,47 +1,118 @@
 //! LGUEST_INIT: guest and host agree on where their shared memory is.
 
 use super::Lguest;
-use super::data::Data;
+use super::data::{Data, Noirq};
 use super::ring::Cursor;
 use crate::address::{Gpa, Gva};
-use crate::clock::Clock;
+use crate::clock::{Clock, Processor};
 use crate::device::Devices;
-use crate::kill::Kill;
+use crate::kill::{InitRefusal, Kill};
 use crate::memory::GuestMemory;
 use crate::personality::Mmu;
-use hv_abi::lguest::{RESERVE_MEM, SYSCALL_VECTOR, data};
+use hv_abi::lguest::{KernelFields, RESERVE_MEM, SYSCALL_VECTOR, Tsc};
+
+/// What a guest says about itself.
+struct Kernel {
+    address: Gva,
+    syscall_vector: u8,
+}
 
 impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// Checks everything before anything is written or kept, so a guest that is refused here is as
     /// it was before.
+    #[inline(never)]
     pub(super) fn init(&mut self, base: Gpa, clock: &impl Clock) -> Result<(), Kill> {
         if self.data.is_some() {
             return Err(Kill::AlreadyInitialised);
         }
-        if !self.memory.contains(base, u64::from(data::SIZE)) {
-            return Err(Kill::BadGuestPage(base));
+        let layout = &self.generation.data;
+        if !self.memory.contains(base, u64::from(layout.size)) {
+            return Err(self.refused(InitRefusal::BadGuestPage(base)));
         }
+        let kernel = self.kernel(base)?;
+        let noirq = Noirq::sample(&self.memory, base, layout.noirq)?;
+        self.boot_on_tables()?;
+
         let at = |offset: u32| base.wrapping_add(u64::from(offset));
-
-        let syscall_vector = self.memory.read_u32(at(data::SYSCALL_VEC))?;
-        if syscall_vector != SYSCALL_VECTOR {
-            return Err(Kill::BadSyscallVector(syscall_vector));
+        let tsc_khz = match (self.generation.tsc, clock.processor()) {
+            (Tsc::HiddenOnAmd, Processor::AmdConstantTsc) => 0,
+            _ => clock.tsc_khz(),
+        };
+        self.memory.write_u32(at(layout.tsc_khz), tsc_khz)?;
+        (self.memory).write_u32(at(layout.reserve_mem), RESERVE_MEM)?;
+        if let Some(guestid) = layout.guestid {
+            // There is one guest; its number is 0.
+            self.memory.write(at(guestid), &0_u16.to_le_bytes())?;
         }
-        let kernel_address = Gva::new(self.memory.read_u32(at(data::KERNEL_ADDRESS))?);
-        if kernel_address.raw() >= RESERVE_MEM.wrapping_neg() {
-            return Err(Kill::BadKernelAddress(kernel_address));
+        if let Some(pgdir) = layout.pgdir {
+            let root = self.boot_root.unwrap_or_default();
+            self.memory.write_u32(at(pgdir), root.raw() as u32)?;
         }
-        let shared = Data::new(base, self.memory.read_u32(at(data::NOIRQ_IRET))?);
-
-        self.memory.write_u32(at(data::TSC_KHZ), clock.tsc_khz())?;
-        self.memory.write_u32(at(data::RESERVE_MEM), RESERVE_MEM)?;
+        let shared = Data::new(base, noirq);
         shared.write_time(&self.memory, clock.wall())?;
 
         self.data = Some(shared);
         self.cursor = Cursor::default();
+        self.syscall_vector = kernel.syscall_vector;
         // Until now the boundary between user and kernel tables was not known, so what was
         // shadowed before may be filed on the wrong side of it.
-        self.mmu.set_kernel_address(kernel_address);
+        self.mmu.set_kernel_address(kernel.address);
+        (self.mmu).refuse_leaf_flags(self.generation.refused_leaf_flags);
         self.mmu.flush_all(&self.memory)
+    }
+
+    /// Reads and checks what the guest says about itself (LG-037, LG-038). G1 is told.
+    fn kernel(&self, base: Gpa) -> Result<Kernel, Kill> {
+        let Some(KernelFields {
+            address,
+            syscall_vector,
+        }) = self.generation.data.kernel
+        else {
+            return Ok(Kernel {
+                address: Gva::new(self.page_offset),
+                syscall_vector: SYSCALL_VECTOR,
+            });
+        };
+        let word = |offset: u32| (self.memory).read_u32(base.wrapping_add(u64::from(offset)));
+        let vector = word(syscall_vector)?;
+        let allowed = self.generation.syscall_vectors.iter().copied();
+        let Some(syscall_vector) = allowed
+            .into_iter()
+            .find(|&allowed| u32::from(allowed) == vector)
+        else {
+            return Err(self.refused(InitRefusal::BadSyscallVector(vector)));
+        };
+        let address = Gva::new(word(address)?);
+        if address.raw() >= RESERVE_MEM.wrapping_neg() {
+            return Err(self.refused(InitRefusal::BadKernelAddress(address)));
+        }
+        Ok(Kernel {
+            address,
+            syscall_vector,
+        })
+    }
+
+    /// A guest whose generation was not known before it ran started in linear mode. If it expects to have
+    /// started on tables, it gets them now: what it has seen so far is mapped there as well.
+    fn boot_on_tables(&mut self) -> Result<(), Kill> {
+        if self.boot_root.is_some() {
+            return Ok(());
+        }
+        let Some(tables) = self.boot_tables else {
+            return Ok(());
+        };
+        if let Some(root) = tables.write(&self.memory, self.generation.entry)? {
+            self.boot_root = Some(root);
+            self.root = root;
+            self.mmu.new_pgtable(&self.memory, root)?;
+        }
+        Ok(())
+    }
+
+    fn refused(&self, refusal: InitRefusal) -> Kill {
+        Kill::Init {
+            refusal,
+            likely: self.likely,
+        }
     }
 }

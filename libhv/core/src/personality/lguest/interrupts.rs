@@ -1,6 +1,6 @@
 //! Virtual interrupts, the clock event, and what happens between exit and entry.
 
-use super::data::Data;
+use super::data::{Data, Noirq};
 use super::gates::Gate;
 use super::{Activity, Lguest};
 use crate::address::Gva;
@@ -10,7 +10,7 @@ use crate::kill::Kill;
 use crate::memory::GuestMemory;
 use crate::personality::{BadIrq, End, Mmu, Next};
 use crate::registers::{Registers, eflags};
-use hv_abi::lguest::{FIRST_IRQ_VECTOR, IF, IRQS, data};
+use hv_abi::lguest::{DeviceBus, FIRST_IRQ_VECTOR, IF, IRQS, data};
 
 /// The timer's interrupt, as a mask.
 const TIMER: u32 = 1 << 0;
@@ -35,6 +35,11 @@ pub(super) struct Interrupts {
 }
 
 impl Interrupts {
+    /// Raises a device's interrupt; `irq` is below 32.
+    pub(super) fn raise(&mut self, irq: u32) {
+        self.pending |= 1_u32.wrapping_shl(irq);
+    }
+
     /// SET_CLOCKEVENT: one shot, `delta` nanoseconds from `now`; 0 cancels. The old one is replaced.
     pub(super) fn set_clock_event(&mut self, now: Nanos, delta: u32) {
         self.clock_event = if delta == 0 {
@@ -64,7 +69,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         if irq >= IRQS {
             return Err(BadIrq(irq));
         }
-        self.interrupts.pending |= 1_u32.wrapping_shl(irq);
+        self.interrupts.raise(irq);
         Ok(())
     }
 
@@ -107,6 +112,9 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         if self.attention == Work::More {
             self.attention = self.devices.poll(&self.memory);
             self.interrupts.pending |= self.devices.take_interrupts() & !TIMER;
+            if self.generation.devices == DeviceBus::Dma {
+                self.feed_console()?;
+            }
             self.interrupts.raise_due_event(clock);
         }
         if self.interrupts.single_step {
@@ -155,6 +163,12 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         if candidates == 0 {
             return self.announce(shared, 0);
         }
+        if let Noirq::Range { start, end } = shared.noirq
+            && (start..end).contains(&regs.eip)
+        {
+            // The re-check finds the guest past its `iret` (LG-139).
+            return Ok(());
+        }
         if self.activity == Activity::Halted {
             self.activity = Activity::Running;
             // HALT means "enable and wait": without this the guest would sleep for ever.
@@ -176,7 +190,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     }
 
     fn deliver(&mut self, regs: &mut Registers, shared: Data, gate: Gate) -> Result<(), Kill> {
-        if regs.eip == shared.noirq_iret && regs.privilege_level() == 1 {
+        if shared.noirq == Noirq::Iret(regs.eip) && regs.privilege_level() == 1 {
             self.fold_iret(regs)?;
         } else {
             self.push_frame(regs, shared, None)?;
@@ -196,14 +210,16 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     }
 
     /// Tells the guest, in `irq_pending`, whether `waiting` interrupts want it to call when it
-    /// enables interrupts.
+    /// enables interrupts. Guests before 2.6.31 do not ask.
     fn announce(&mut self, shared: Data, waiting: u32) -> Result<(), Kill> {
+        let Some(irq_pending) = self.generation.data.irq_pending else {
+            return Ok(());
+        };
         let word = if waiting == 0 { 0 } else { IF };
         // Nothing to take back is the usual case. A wish is repeated: the guest may have cleared it.
         if word != 0 || self.interrupts.announced != 0 {
             self.interrupts.announced = word;
-            self.memory
-                .write_u32(shared.field(data::IRQ_PENDING), word)?;
+            self.memory.write_u32(shared.field(irq_pending), word)?;
         }
         Ok(())
     }

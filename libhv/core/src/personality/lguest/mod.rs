@@ -1,25 +1,31 @@
-//! The lguest ABI, generation G5: 32-bit kernels in ring 1 that ask by `int $0x1f`.
+//! The lguest ABI, in all its generations: 32-bit kernels in ring 1 that ask by `int $0x1f`.
 //!
 //! One file for each thing that a guest can see: `hypercall` and the `ring` that queues calls, `init`
 //! and `shutdown` at either end of its life, its `gates`, its traps (`trap`) and the frames that
 //! `reflect` them, virtual `interrupts`, and the privileged instructions that `decode` recognises
-//! and `emulate` carries out. Numbers in comments, such as LG-020 or A17, are those of the ABI page's
+//! and `emulate` carries out. Of old generations only: their `dma`, the texts that they `notify` of, and
+//! their `vmcall`. What differs between generations is asked of one table, [`Generation`], which
+//! `detect` settles at the first call. Numbers in comments, such as LG-020 or A17, are those of the ABI page's
 //! checklist and additions.
 
 mod counters;
 mod data;
 mod decode;
+mod detect;
+mod dma;
 mod emulate;
 mod gates;
 mod hypercall;
 mod init;
 mod interrupts;
+mod notify;
 mod reflect;
 mod ring;
 mod shutdown;
 mod stack;
 mod store;
 mod trap;
+mod vmcall;
 
 #[cfg(test)]
 mod tests;
@@ -29,13 +35,20 @@ pub use counters::Counters;
 use super::{End, Mmu, Ts};
 use crate::address::Gpa;
 use crate::device::{Devices, Work};
+use crate::generation::Choice;
 use crate::kill::Kill;
+use crate::load::Start;
+use crate::load::boot_tables::Plan;
 use crate::memory::GuestMemory;
 use crate::registers::{Registers, eflags};
 use crate::segment::GuestGdt;
 use data::Data;
+use detect::Likely;
+use dma::Bindings;
 use gates::Gates;
-use hv_abi::lguest::{GDT_ENTRIES, KERNEL_CS, KERNEL_DS, SYSCALL_VECTOR, TRAP_HYPERCALL};
+use hv_abi::lguest::{
+    GDT_ENTRIES, Generation, KERNEL_CS, KERNEL_DS, SYSCALL_VECTOR, TRAP_HYPERCALL,
+};
 use interrupts::Interrupts;
 use reflect::Nesting;
 use ring::Cursor;
@@ -83,11 +96,26 @@ pub struct Lguest<M, U, D> {
     memory: M,
     mmu: U,
     devices: D,
+    /// What the guest speaks; until LGUEST_INIT, what it is taken for.
+    generation: &'static Generation,
+    choice: Choice,
+    /// Another generation that the first call would have suited.
+    likely: Likely,
+    /// Where its kernel has its RAM.
+    page_offset: u32,
+    /// Root of the tables that it started on.
+    boot_root: Option<Gpa>,
+    /// Room for such tables.
+    boot_tables: Option<Plan>,
     /// `None` until LGUEST_INIT; nothing but that call is served before.
     data: Option<Data>,
     cursor: Cursor,
     gdt: GuestGdt,
     gates: Gates,
+    /// Vector of the guest's system calls.
+    syscall_vector: u8,
+    /// Buffers that a G1 guest has bound.
+    dma: Bindings,
     stack: KernelStack,
     ts: Ts,
     /// Argument of the last NEW_PGTABLE: the guest's CR3.
@@ -106,19 +134,29 @@ pub struct Lguest<M, U, D> {
 }
 
 impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
-    /// A guest that has not run yet; its image is in `memory` already.
-    pub fn new(memory: M, mmu: U, devices: D) -> Self {
+    /// A guest that has not run yet; its image is in `memory` already, and `mmu` is at its root.
+    pub fn new(memory: M, mmu: U, devices: D, start: &Start) -> Self {
+        let mut devices = devices;
+        devices.choose_bus(start.generation.devices);
         Self {
             memory,
             mmu,
             devices,
+            generation: start.generation,
+            choice: start.choice,
+            likely: None,
+            page_offset: start.page_offset,
+            boot_root: start.root,
+            boot_tables: start.tables,
             data: None,
             cursor: Cursor::default(),
             gdt: GuestGdt::new(),
             gates: Gates::default(),
+            syscall_vector: SYSCALL_VECTOR,
+            dma: Bindings::default(),
             stack: KernelStack::default(),
             ts: Ts::Clear,
-            root: Gpa::default(),
+            root: start.root.unwrap_or_default(),
             cr2: 0,
             debug_status: 0,
             interrupts: Interrupts::default(),
@@ -163,6 +201,11 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         &mut self.devices
     }
 
+    /// What the guest speaks; before its first call, what it is taken for.
+    pub fn generation(&self) -> &'static Generation {
+        self.generation
+    }
+
     /// What happened so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -181,7 +224,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     pub fn gate_privilege(&self, vector: u8) -> u8 {
         match vector {
             TRAP_HYPERCALL => 1,
-            vector if opens_to_software(vector) => self.gates.privilege(vector),
+            vector if self.opens_to_software(vector) => self.gates.privilege(vector),
             _ => 0,
         }
     }
@@ -196,6 +239,13 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         core::mem::take(&mut self.changes)
     }
 
+    /// Whether the live gate for `vector` takes the guest's DPL.
+    fn opens_to_software(&self, vector: u8) -> bool {
+        const BREAKPOINT: u8 = 3;
+        const OVERFLOW: u8 = 4;
+        matches!(vector, BREAKPOINT | OVERFLOW) || vector == self.syscall_vector
+    }
+
     fn set_ts(&mut self, ts: Ts) {
         if self.ts != ts {
             self.ts = ts;
@@ -208,13 +258,6 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     pub fn on_entry_fault(&mut self, regs: &Registers) -> End {
         refused_on_entry(regs, regs.error).into()
     }
-}
-
-/// Vectors whose live gates take the guest's DPL.
-fn opens_to_software(vector: u8) -> bool {
-    const BREAKPOINT: u8 = 3;
-    const OVERFLOW: u8 = 4;
-    matches!(vector, BREAKPOINT | OVERFLOW) || u32::from(vector) == SYSCALL_VECTOR
 }
 
 /// The reason for a state that the processor refuses on entry: vector 256, which is none.

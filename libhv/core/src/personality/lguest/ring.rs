@@ -41,7 +41,8 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         };
         // Most calls find the ring empty: one byte says so.
         let mut due = [data::SLOT_EMPTY];
-        let first = shared.field(data::HCALL_STATUS.wrapping_add(self.cursor.0));
+        let status = self.generation.data.hcall_status;
+        let first = shared.field(status.wrapping_add(self.cursor.0));
         self.memory.read(first, &mut due).map_err(Kill::from)?;
         if due == [data::SLOT_EMPTY] {
             return Ok(Drained::Nothing);
@@ -51,11 +52,13 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
 
     #[inline(never)]
     fn drain_ready_slots(&mut self, shared: Data, clock: &impl Clock) -> Result<Drained, End> {
+        let slots = self.generation.slot;
+        let layout = &self.generation.data;
         // One snapshot decides which slots are run: a slot that fills up meanwhile waits for the
         // next call, so a guest cannot keep the host here.
         let mut status = [data::SLOT_EMPTY; data::RING_SLOTS as usize];
         self.memory
-            .read(shared.field(data::HCALL_STATUS), &mut status)
+            .read(shared.field(layout.hcall_status), &mut status)
             .map_err(Kill::from)?;
         for _ in 0..data::RING_SLOTS {
             let slot = self.cursor.0;
@@ -66,15 +69,17 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
                 break;
             }
             self.cursor.advance();
-            let at = data::HCALLS.wrapping_add(slot.wrapping_mul(data::SLOT_SIZE));
-            let mut bytes = [0; data::SLOT_SIZE as usize];
+            let at = layout.hcalls.wrapping_add(slot.wrapping_mul(slots.size));
+            let mut bytes = [0; data::MAX_SLOT_SIZE];
+            let words = bytes.get_mut(..slots.size as usize).unwrap_or_default();
             self.memory
-                .read(shared.field(at), &mut bytes)
+                .read(shared.field(at), words)
                 .map_err(Kill::from)?;
-            let call = Call::from_slot(&bytes);
+            let call = Call::from_slot(&bytes, slots);
             count(&mut self.counters.queued_calls, call.number);
+            // A call that was queued has no EAX to answer into.
             self.execute(&call, clock)?;
-            let done = shared.field(data::HCALL_STATUS.wrapping_add(slot));
+            let done = shared.field(layout.hcall_status.wrapping_add(slot));
             self.memory
                 .write(done, &[data::SLOT_EMPTY])
                 .map_err(Kill::from)?;

@@ -1,9 +1,10 @@
 //! Traps: which are the host's to settle, and which the guest's own.
 
+use super::Lguest;
 use super::counters::count;
 use super::emulate::Emulated;
 use super::ring::Drained;
-use super::{Lguest, opens_to_software};
+use super::vmcall::Patched;
 use crate::address::Gva;
 use crate::clock::Clock;
 use crate::device::Devices;
@@ -15,6 +16,7 @@ use hv_abi::lguest::{FIRST_IRQ_VECTOR, TRAP_HYPERCALL, data};
 
 const DEBUG: u8 = 1;
 const NMI: u8 = 2;
+const INVALID_OPCODE: u8 = 6;
 const DEVICE_NOT_AVAILABLE: u8 = 7;
 pub(super) const GENERAL_PROTECTION: u8 = 13;
 const PAGE_FAULT: u8 = 14;
@@ -50,9 +52,10 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             // asked for the trap has to hear of it.
             DEVICE_NOT_AVAILABLE if self.ts == Ts::Clear => Ok(()),
             DEBUG => Ok(self.reflect_debug(regs)?),
+            INVALID_OPCODE if self.patch_vmcall(regs)? == Patched::Yes => Ok(()),
             // The host's own business, which merely happened while the guest ran.
             NMI | MACHINE_CHECK => Ok(()),
-            vector if vector >= FIRST_IRQ_VECTOR && !opens_to_software(vector) => Ok(()),
+            vector if vector >= FIRST_IRQ_VECTOR && !self.opens_to_software(vector) => Ok(()),
             vector => Ok(self.reflect(regs, vector, frame_error(trap), trap.error)?),
         }
     }

@@ -1,7 +1,7 @@
 //! What a hostile guest may try: bounded, and the end has a name.
 
 use super::fixture::{INTERRUPT_GATE, Machine, STACK, TRAP_GATE, handler, killed};
-use hv_abi::lguest::data;
+use super::numbers::data;
 
 /// the page fault handler's own page is gone, so it can never start.
 #[test]

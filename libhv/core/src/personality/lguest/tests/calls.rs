@@ -1,10 +1,10 @@
 //! Hypercalls, one by one.
 
 use super::fixture::{Machine, RAM, Told, killed};
+use super::numbers::hypercall;
 use crate::clock::Nanos;
 use crate::personality::lguest::Changes;
 use crate::personality::{End, Next, Ts};
-use hv_abi::lguest::hypercall;
 
 /// LG-020, LG-024, LG-025: for every call that comes back.
 #[test]

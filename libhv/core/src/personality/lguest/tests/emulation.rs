@@ -1,10 +1,10 @@
 //! Privileged instructions of ring 1.
 
 use super::fixture::{CODE, INTERRUPT_GATE, Machine, STACK, TRAP_STACK, Told, handler, killed};
+use super::numbers::{data, hypercall};
 use crate::device::Width;
 use crate::personality::{Next, Ts};
 use crate::registers::Registers;
-use hv_abi::lguest::{data, hypercall};
 
 /// LG-152, LG-156: only the bits of the access change, for every form.
 #[test]

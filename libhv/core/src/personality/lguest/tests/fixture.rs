@@ -1,14 +1,18 @@
 //! A scripted machine: RAM, a translation that can be told to refuse, devices and a clock that stand still.
 
+use super::numbers::{data, hypercall};
 use crate::address::{Gfn, Gpa, Gva, Hpa};
-use crate::clock::{Clock, Nanos, WallTime};
+use crate::clock::{Clock, Nanos, Processor, WallTime};
 use crate::device::{Devices, Width, Work};
+use crate::generation::Choice;
 use crate::kill::Kill;
+use crate::load::Start;
+use crate::load::boot_tables::Plan;
 use crate::memory::{Access, BadAddress, GuestMemory};
 use crate::personality::lguest::Lguest;
 use crate::personality::{AccessKind, End, Fault, Mmu, Next, NoMiddleTables, Trap};
 use crate::registers::Registers;
-use hv_abi::lguest::{data, hypercall};
+use hv_abi::lguest::{Arguments, DeviceBus, Generation, Noirq, PAGE_OFFSET, generations};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +26,10 @@ pub(super) const STACK: u32 = 0x9000;
 /// Its stack for traps from ring 3.
 pub(super) const TRAP_STACK: u32 = 0xb000;
 pub(super) const NOIRQ_IRET: u32 = 0x2f00;
+/// End of the range without interrupts, in generations that have one.
+pub(super) const NOIRQ_END: u32 = 0x2f10;
+/// Where guests that load whole tables have theirs.
+pub(super) const GDT: u32 = 0xd000;
 pub(super) const KERNEL_ADDRESS: u32 = 0xc000_0000;
 /// Ring-3 selectors of entries 14 and 15.
 pub(super) const USER_CS: u32 = 0x73;
@@ -138,6 +146,8 @@ pub(super) struct FakeMmu {
     pub(super) fills: Option<u32>,
     /// What the next announcement comes to.
     pub(super) refuse: Option<Kill>,
+    /// Leaf flags that the generation does not have.
+    pub(super) refused_leaf_flags: u64,
 }
 
 impl FakeMmu {
@@ -233,6 +243,10 @@ impl Mmu for FakeMmu {
         self.tell(Told::FlushAll)
     }
 
+    fn refuse_leaf_flags(&mut self, flags: u64) {
+        self.refused_leaf_flags = flags;
+    }
+
     fn set_kernel_address(&mut self, start: Gva) {
         self.told.push(Told::KernelAddress(start.raw()));
     }
@@ -240,6 +254,12 @@ impl Mmu for FakeMmu {
 
 #[derive(Default)]
 pub(super) struct FakeDevices {
+    /// Everything that was written to the console without a driver.
+    pub(super) console: Vec<u8>,
+    /// What was typed there.
+    pub(super) typed: Vec<u8>,
+    /// The buses that the personality chose.
+    pub(super) buses: Vec<DeviceBus>,
     /// What every port reads, in 32 bits: wider than any access asks for.
     pub(super) value: u32,
     pub(super) reads: Vec<(u16, Width)>,
@@ -267,12 +287,25 @@ impl Devices for FakeDevices {
     fn take_interrupts(&mut self) -> u32 {
         std::mem::take(&mut self.interrupts)
     }
+
+    fn choose_bus(&mut self, bus: DeviceBus) {
+        self.buses.push(bus);
+    }
+
+    fn console_write(&mut self, bytes: &[u8]) {
+        self.console.extend(bytes);
+    }
+
+    fn console_read(&mut self) -> Option<u8> {
+        (!self.typed.is_empty()).then(|| self.typed.remove(0))
+    }
 }
 
 pub(super) struct FakeClock {
     pub(super) now: u64,
     pub(super) wall: WallTime,
     pub(super) tsc_khz: u32,
+    pub(super) processor: Processor,
 }
 
 impl Clock for FakeClock {
@@ -287,6 +320,10 @@ impl Clock for FakeClock {
     fn tsc_khz(&self) -> u32 {
         self.tsc_khz
     }
+
+    fn processor(&self) -> Processor {
+        self.processor
+    }
 }
 
 pub(super) struct Machine {
@@ -298,7 +335,32 @@ pub(super) struct Machine {
 impl Machine {
     /// A guest that has prepared `lguest_data` and nothing else.
     pub(super) fn new() -> Self {
-        let guest = Lguest::new(Ram::new(), FakeMmu::default(), FakeDevices::default());
+        Self::of(&generations::LINUX_4_0)
+    }
+
+    /// The same of another generation.
+    pub(super) fn of(generation: &'static Generation) -> Self {
+        let machine = Self::taken_for(generation, Choice::Exactly(generation));
+        machine.prepare_data(generation);
+        machine
+    }
+
+    /// A guest with empty memory that is taken for `generation`.
+    pub(super) fn taken_for(generation: &'static Generation, choice: Choice) -> Self {
+        let start = Start {
+            entry: Gva::new(CODE),
+            choice,
+            generation,
+            root: None,
+            tables: Some(Plan::new(RAM, RAM as u32, PAGE_OFFSET)),
+            page_offset: PAGE_OFFSET,
+        };
+        let guest = Lguest::new(
+            Ram::new(),
+            FakeMmu::default(),
+            FakeDevices::default(),
+            &start,
+        );
         let mut regs = Lguest::<Ram, FakeMmu, FakeDevices>::entry_registers(CODE);
         regs.esp = STACK;
         let wall = WallTime {
@@ -309,27 +371,57 @@ impl Machine {
             now: 5_000,
             wall,
             tsc_khz: 2_000_000,
+            processor: Processor::Other,
         };
-        let machine = Self { guest, regs, clock };
-        machine.put(DATA + data::HCALL_STATUS, &[0xff; 64]);
-        machine.put_word(DATA + data::BLOCKED_INTERRUPTS, 1);
-        machine.put_word(DATA + data::NOIRQ_IRET, NOIRQ_IRET);
-        machine.put_word(DATA + data::KERNEL_ADDRESS, KERNEL_ADDRESS);
-        machine.put_word(DATA + data::SYSCALL_VEC, 0x80);
-        machine
+        Self { guest, regs, clock }
+    }
+
+    /// Fills `lguest_data` as a guest of `generation` does.
+    pub(super) fn prepare_data(&self, generation: &Generation) {
+        let layout = &generation.data;
+        self.put(DATA + layout.hcall_status, &[0xff; 64]);
+        self.put_word(DATA + data::BLOCKED_INTERRUPTS, 1);
+        match layout.noirq {
+            Noirq::Iret(at) => self.put_word(DATA + at, NOIRQ_IRET),
+            Noirq::Range(start, end) => {
+                self.put_word(DATA + start, NOIRQ_IRET);
+                self.put_word(DATA + end, NOIRQ_END);
+            }
+        }
+        if let Some(fields) = layout.kernel {
+            self.put_word(DATA + fields.address, KERNEL_ADDRESS);
+            self.put_word(DATA + fields.syscall_vector, 0x80);
+        }
     }
 
     /// One that made LGUEST_INIT, loaded its user segments and its trap stack, and unmasked
     /// everything; `irq_enabled` is 0.
     pub(super) fn initialised() -> Self {
-        let mut machine = Self::new();
+        Self::initialised_of(&generations::LINUX_4_0)
+    }
+
+    /// The same of another generation.
+    pub(super) fn initialised_of(generation: &'static Generation) -> Self {
+        let mut machine = Self::of(generation);
         machine.call(hypercall::LGUEST_INIT, [DATA, 0, 0]).unwrap();
-        machine
-            .call(hypercall::LOAD_GDT_ENTRY, [14, 0xffff, 0x00cf_fa00])
-            .unwrap();
-        machine
-            .call(hypercall::LOAD_GDT_ENTRY, [15, 0xffff, 0x00cf_f200])
-            .unwrap();
+        let user = [[0xffff, 0x00cf_fa00], [0xffff, 0x00cf_f200]];
+        if generation.calls[3].is_some() {
+            // A whole table; the kernel's own segments are sent as well.
+            let kernel = [[0xffff, 0x00cf_9a00], [0xffff, 0x00cf_9200]];
+            for (at, word) in (GDT + 12 * 8..)
+                .step_by(4)
+                .zip([kernel, user].concat().concat())
+            {
+                machine.put_word(at, word);
+            }
+            machine.call(hypercall::LOAD_GDT, [GDT, 32, 0]).unwrap();
+        } else {
+            for (index, [low, high]) in (14..).zip(user) {
+                machine
+                    .call(hypercall::LOAD_GDT_ENTRY, [index, low, high])
+                    .unwrap();
+            }
+        }
         machine
             .call(hypercall::SET_STACK, [0x69, TRAP_STACK, 1])
             .unwrap();
@@ -364,12 +456,24 @@ impl Machine {
         self.put_word(DATA + offset, word);
     }
 
-    pub(super) fn call(&mut self, number: u32, [ebx, ecx, edx]: [u32; 3]) -> Result<(), End> {
-        self.regs.eax = number;
-        self.regs.ebx = ebx;
-        self.regs.ecx = ecx;
-        self.regs.edx = edx;
+    pub(super) fn call(&mut self, number: u32, arguments: [u32; 3]) -> Result<(), End> {
+        self.load_call(self.guest.generation(), number, arguments);
         self.trap(31, 0)
+    }
+
+    /// Loads the registers for a call as guests of `generation` do.
+    pub(super) fn load_call(
+        &mut self,
+        generation: &Generation,
+        number: u32,
+        [first, second, third]: [u32; 3],
+    ) {
+        let regs = &mut self.regs;
+        regs.eax = number;
+        [regs.ebx, regs.ecx, regs.edx] = match generation.arguments {
+            Arguments::EbxEcxEdxEsi => [first, second, third],
+            Arguments::EdxEbxEcx => [second, third, first],
+        };
     }
 
     pub(super) fn trap(&mut self, vector: u8, error: u32) -> Result<(), End> {
@@ -417,18 +521,22 @@ impl Machine {
     }
 
     /// Puts a call into `slot` and marks it ready.
-    pub(super) fn queue(&self, slot: u32, words: [u32; 5]) {
-        for (word, at) in words
-            .into_iter()
-            .zip((DATA + data::HCALLS + slot * 20..).step_by(4))
-        {
-            self.put_word(at, word);
+    pub(super) fn queue(&self, slot: u32, [number, arguments @ ..]: [u32; 5]) {
+        let Generation {
+            slot: layout, data, ..
+        } = self.guest.generation();
+        let start = DATA + data.hcalls + slot * layout.size;
+        self.put_word(start, number);
+        for (word, index) in arguments.into_iter().zip(layout.arguments) {
+            if u32::from(index) * 4 < layout.size {
+                self.put_word(start + 4 * u32::from(index), word);
+            }
         }
-        self.put(DATA + data::HCALL_STATUS + slot, &[0]);
+        self.put(DATA + data.hcall_status + slot, &[0]);
     }
 
     pub(super) fn slot_status(&self, slot: u32) -> u8 {
-        self.word(DATA + data::HCALL_STATUS + slot) as u8
+        self.word(DATA + self.guest.generation().data.hcall_status + slot) as u8
     }
 
     pub(super) fn enter_ring_3(&mut self) {

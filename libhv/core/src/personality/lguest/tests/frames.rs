@@ -4,8 +4,8 @@ use super::fixture::{
     DATA, INTERRUPT_GATE, Machine, OPEN, STACK, TRAP_GATE, TRAP_STACK, USER_CS, USER_DS, handler,
     killed,
 };
+use super::numbers::{data, hypercall};
 use crate::registers::eflags;
-use hv_abi::lguest::{data, hypercall};
 
 #[test]
 fn lg119_a_trap_from_ring_1_pushes_three_words_on_its_own_stack() {

@@ -1,9 +1,9 @@
 //! LGUEST_INIT and the state before it.
 
 use super::fixture::{DATA, KERNEL_ADDRESS, Machine, NOIRQ_IRET, RAM, Told, killed};
+use super::numbers::{data, hypercall};
 use crate::personality::lguest::Changes;
 use crate::personality::{Next, Ts};
-use hv_abi::lguest::{data, hypercall};
 
 #[test]
 fn lg001_to_lg004_registers_at_the_first_entry() {

@@ -3,10 +3,10 @@
 use super::fixture::{
     DATA, INTERRUPT_GATE, Machine, NOIRQ_IRET, STACK, TRAP_GATE, TRAP_STACK, handler, killed,
 };
+use super::numbers::{data, hypercall};
 use crate::clock::{Nanos, WallTime};
 use crate::personality::{BadIrq, Next};
 use crate::registers::eflags;
-use hv_abi::lguest::{data, hypercall};
 
 const MILLISECOND: u64 = 1_000_000;
 

@@ -2,12 +2,17 @@
 
 mod bounds;
 mod calls;
+mod detection;
+mod early_console;
 mod emulation;
 mod fixture;
 mod frames;
+mod generations;
 mod init;
 mod interrupts;
+mod numbers;
 mod ring;
 mod segments;
 mod sequences;
 mod traps;
+mod vmcall;

@@ -1,7 +1,7 @@
 //! The asynchronous ring.
 
 use super::fixture::{Machine, Told, killed};
-use hv_abi::lguest::hypercall;
+use super::numbers::hypercall;
 
 fn set_pte(machine: &Machine, slot: u32, mark: u32) {
     machine.queue(slot, [hypercall::SET_PTE, 0x5000, mark, 0, 0]);

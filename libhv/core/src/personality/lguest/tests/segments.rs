@@ -1,8 +1,8 @@
 //! Descriptors and gates, as calls load them.
 
 use super::fixture::{INTERRUPT_GATE, Machine, OPEN, TRAP_GATE, handler, killed};
+use super::numbers::hypercall;
 use crate::personality::lguest::Changes;
-use hv_abi::lguest::hypercall;
 
 const USER_DATA_HIGH: u32 = 0x00cf_f200;
 

@@ -1,12 +1,12 @@
 //! Random guests: whatever a guest does, in whatever order.
 
 use super::fixture::{DATA, INTERRUPT_GATE, Machine, RAM};
+use super::numbers::data;
 use crate::address::Gpa;
 use crate::memory::GuestMemory;
 use crate::personality::Trap;
 use crate::registers::eflags;
 use crate::segment::Descriptor;
-use hv_abi::lguest::data;
 use proptest::prelude::*;
 
 /// One thing that a hostile guest does between two entries.

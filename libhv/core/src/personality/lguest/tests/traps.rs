@@ -3,9 +3,9 @@
 use super::fixture::{
     CODE, INTERRUPT_GATE, Machine, OPEN, STACK, TRAP_GATE, TRAP_STACK, handler, killed,
 };
+use super::numbers::{data, hypercall};
 use crate::personality::Next;
 use crate::registers::eflags;
-use hv_abi::lguest::{data, hypercall};
 
 /// LG-079, LG-087.
 #[test]
