@@ -5,6 +5,7 @@ use elf::abi::PT_LOAD;
 use elf::endian::LittleEndian;
 use hv_runner::Machine;
 use hv_tests::built::{self, hosting, machine};
+use hv_tests::expectation::verdicts;
 use hv_tests::guest_image::GuestImage;
 use hv_tests::symbols::symbol;
 use hv_tests::translations::{Page, pages};
@@ -185,4 +186,21 @@ fn an_image_without_a_guest_is_small() {
         size <= IMAGE_LIMIT,
         "{size} bytes; the limit is {IMAGE_LIMIT}"
     );
+}
+
+/// what `sgdt` and its kind say is no address of the host, where the processor can prevent it.
+#[test]
+fn a_guest_does_not_see_where_the_hosts_tables_are() {
+    for mode in ["shared", "isolated"] {
+        let machine = hosting(&built::micro_guest("tables_hidden"), "case=umip");
+        let outcome = machine
+            .model("qemu64,+umip")
+            .command_line(format!("mode={mode}"))
+            .run()
+            .expect("QEMU starts");
+        assert_eq!(outcome.status, 0, "{}", outcome.report());
+        if let Err(failed) = verdicts(&outcome.text()) {
+            panic!("{failed}\n{}", outcome.report());
+        }
+    }
 }

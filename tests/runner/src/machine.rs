@@ -47,6 +47,7 @@ pub struct Machine {
     log_strings: PathBuf,
     memory_mib: u32,
     processors: u32,
+    model: Option<String>,
     command_line: String,
     module: Option<Vec<u8>>,
     deadline: Option<Duration>,
@@ -78,6 +79,7 @@ impl Machine {
             log_strings,
             memory_mib: 256,
             processors: 1,
+            model: None,
             command_line: String::new(),
             module: None,
             deadline: Some(DEADLINE),
@@ -112,6 +114,12 @@ impl Machine {
     /// Processors.
     pub fn processors(mut self, processors: u32) -> Self {
         self.processors = processors;
+        self
+    }
+
+    /// The translator's processor, as QEMU's `-cpu` names it with its features.
+    pub fn model(mut self, model: impl Into<String>) -> Self {
+        self.model = Some(model.into());
         self
     }
 
@@ -191,6 +199,9 @@ impl Machine {
         match self.accelerator {
             Accelerator::Tcg => add(&["-accel", "tcg"]),
             Accelerator::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
+        }
+        if let Some(model) = &self.model {
+            add(&["-cpu", model]);
         }
         if self.clock == Clock::Counted {
             add(&[
@@ -278,6 +289,7 @@ mod tests {
             .accelerator(Accelerator::Kvm)
             .memory_mib(99)
             .processors(3)
+            .model("qemu64,+umip")
             .module(vec![1])
             .gdb("stdio");
         let line = line(&machine);
@@ -286,6 +298,7 @@ mod tests {
             "-accel kvm -cpu host",
             "-m 99",
             "-smp 3",
+            "-cpu qemu64,+umip",
             "-initrd /d,ir/module",
             "-S -gdb stdio",
         ] {
