@@ -278,12 +278,12 @@ fn grants(entry: u64, access: Access) -> bool {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: ProptestConfig::default().cases.max(600),
+        cases: ProptestConfig::default().cases.max(400),
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
 
-    /// 600 runs of 1,000 steps; a guest that is killed is replaced by the next, with the same memory.
+    /// 400 runs of 1,000 steps; a guest that is killed is replaced by the next, with the same memory.
     #[test]
     fn a_guest_that_keeps_no_rule_reaches_its_own_past_and_nothing_else(
         steps in vec(steps(), 1_000),

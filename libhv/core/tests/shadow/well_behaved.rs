@@ -328,12 +328,12 @@ impl Guest {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: ProptestConfig::default().cases.max(500),
+        cases: ProptestConfig::default().cases.max(400),
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
 
-    /// 500 guests of 1,000 steps, with budgets from comfortable to far too small (A-20, A-21, LG-113).
+    /// 400 guests of 1,000 steps, with budgets from comfortable to far too small (A-20, A-21, LG-113).
     #[test]
     fn a_guest_that_keeps_the_rules_never_sees_the_shadow(
         steps in vec(steps(), 1_000),
