@@ -1,7 +1,8 @@
 //! The devices that a guest can have.
 
 use hv_core::device::Work;
-use hv_core::device::virtio::console::{Console as ConsoleModel, ConsoleBackend, Full};
+use hv_core::device::backend::Full;
+use hv_core::device::virtio::console::{Console as ConsoleModel, ConsoleBackend};
 use hv_core::device::virtio::queue::Queue;
 use hv_core::device::virtio::{Identity, Violation, VirtioDevice};
 use hv_core::memory::GuestMemory;

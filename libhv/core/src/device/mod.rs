@@ -1,5 +1,6 @@
 //! The guest's devices: what its port instructions reach.
 
+pub mod backend;
 #[cfg(test)]
 pub(crate) mod fake_memory;
 pub mod pci;

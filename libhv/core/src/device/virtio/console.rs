@@ -5,6 +5,7 @@ use super::chain::{Buffer, Chain, Direction};
 use super::queue::Queue;
 use super::{Identity, Violation, VirtioDevice};
 use crate::device::Work;
+use crate::device::backend::Full;
 use crate::memory::GuestMemory;
 use heapless::Deque;
 
@@ -28,10 +29,6 @@ const STEPS_A_POLL: u32 = 64;
 const CHUNK: usize = 64;
 /// Emergency bytes that wait for the far end. The register cannot push back, so more are lost.
 const EMERGENCY_BACKLOG: usize = 1024;
-
-/// The far end did not take the byte; it may take it later.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Full;
 
 /// The far end of a console. Both calls return at once.
 pub trait ConsoleBackend {

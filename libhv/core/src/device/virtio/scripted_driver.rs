@@ -1,8 +1,9 @@
 //! A guest's console driver in miniature, for tests: a bus with one console, RAM, and the far end.
 
-use super::console::{Console, ConsoleBackend, Full};
+use super::console::{Console, ConsoleBackend};
 use super::registers::{register, status};
 use crate::address::Gpa;
+use crate::device::backend::Full;
 use crate::device::fake_memory::FakeMemory;
 use crate::device::pci::PciBus;
 use crate::device::{Devices, Width};
