@@ -167,9 +167,11 @@ impl Builder {
             self.roots = roots as usize;
         }
 
+        hv_core::personality::lguest::prepare_decoder();
         let before = self.machine.frames.statistics().free;
-        let memory = self.guest_ram()?;
+        let mut memory = self.guest_ram()?;
         let devices = self.plug_devices(&memory)?;
+        memory.reserve_for_devices(devices.device_limit());
         let start = load::load(&memory, &boot)?;
         let shadow = self.shadow()?;
         let shadow_frames = shadow.statistics().capacity as u64;

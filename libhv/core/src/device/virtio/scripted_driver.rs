@@ -132,13 +132,15 @@ impl Driver {
 
     pub(crate) fn read(&mut self, offset: u32, width: Width) -> u32 {
         self.bus
-            .mmio_read(Gpa::new(BAR + u64::from(offset)), width)
+            .memory_read(Gpa::new(BAR + u64::from(offset)), width)
             .unwrap()
     }
 
     pub(crate) fn write(&mut self, offset: u32, width: Width, value: u32) {
         let at = Gpa::new(BAR + u64::from(offset));
-        self.bus.mmio_write(&self.memory, at, width, value).unwrap();
+        self.bus
+            .memory_write(&self.memory, at, width, value)
+            .unwrap();
     }
 
     pub(crate) fn status(&mut self) -> u8 {
