@@ -10,6 +10,7 @@ use hv_core::address::PAGE_SIZE;
 use hv_core::clock::Clock as _;
 use hv_core::command_line::{MEMORY_MIB, Mode, Options};
 use hv_core::device::pci::{MAX_DEVICES, PciBus};
+use hv_core::device::ram_disk::RamDisk;
 use hv_core::frames::{Frame, OutOfFrames, Table};
 use hv_core::load::{self, Boot, Modules};
 use hv_core::memory::GuestMemory as _;
@@ -34,6 +35,8 @@ const KIB_PER_FRAME: u64 = PAGE_SIZE as u64 / 1024;
 const SHADOW_FRACTION: u64 = 32;
 /// ... and at least this much.
 const LEAST_SHADOW: u64 = MIB;
+/// What a RAM disk copies at a time.
+const RAM_DISK_BUFFER: usize = 64 << 10;
 /// Page tables of address spaces that the shadow remembers.
 const ROOTS: usize = 64;
 
@@ -170,7 +173,7 @@ impl Builder {
         hv_core::personality::lguest::prepare_decoder();
         let before = self.machine.frames.statistics().free;
         let mut memory = self.guest_ram()?;
-        let devices = self.plug_devices(&memory)?;
+        let devices = self.plug_devices(&memory, &modules)?;
         memory.reserve_for_devices(devices.device_limit());
         let start = load::load(&memory, &boot)?;
         let shadow = self.shadow()?;
@@ -227,7 +230,11 @@ impl Builder {
         Ok(DirectRam::new(run.into_state()))
     }
 
-    fn plug_devices(&mut self, memory: &DirectRam) -> Result<PciBus<Device>, StartError> {
+    fn plug_devices(
+        &mut self,
+        memory: &DirectRam,
+        modules: &Modules<'_>,
+    ) -> Result<PciBus<Device>, StartError> {
         if self.named_devices > MAX_DEVICES {
             let text = format_args!(
                 "{} devices; a guest has {MAX_DEVICES} at most",
@@ -239,7 +246,32 @@ impl Builder {
         for device in core::mem::take(&mut self.devices) {
             bus.plug(device).map_err(StartError::configuration)?;
         }
+        for contents in modules.disks.iter().flatten() {
+            let disk = self.ram_disk(contents)?;
+            bus.plug(Device::block(disk))
+                .map_err(StartError::configuration)?;
+        }
         Ok(bus)
+    }
+
+    /// A disk in memory with these contents: a copy, because the boot module stays as it is.
+    fn ram_disk(
+        &mut self,
+        contents: &[u8],
+    ) -> Result<&'static mut RamDisk<&'static mut [u8]>, StartError> {
+        let frames = &mut self.machine.frames;
+        let mut take = |count| {
+            let run = frames.take(count, 1).map_err(out_of("a RAM disk"))?;
+            Ok::<_, StartError>(run.into_state())
+        };
+        let mut from = contents.iter().copied();
+        let bytes = take(storage::frames_for::<u8>(contents.len()).max(1))?;
+        let bytes = storage::array(bytes, contents.len(), || from.next().unwrap_or(0));
+        let buffer = take(storage::frames_for::<u8>(RAM_DISK_BUFFER))?;
+        let buffer = storage::array(buffer, RAM_DISK_BUFFER, || 0);
+        let disk = RamDisk::new(bytes, buffer, *b"libhv-ram-disk\0\0\0\0\0\0");
+        let place = take(storage::frames_for::<RamDisk<&'static mut [u8]>>(1))?;
+        Ok(storage::place(place, disk))
     }
 
     /// An empty shadow, with its budget of tables and the bookkeeping for them.

@@ -4,6 +4,7 @@ pub mod backend;
 #[cfg(test)]
 pub(crate) mod fake_memory;
 pub mod pci;
+pub mod ram_disk;
 pub mod virtio;
 
 use crate::address::Gpa;

@@ -1,6 +1,6 @@
 //! A guest's console driver in miniature, for tests: a bus with one console, RAM, and the far end.
 
-use super::console::{Console, ConsoleBackend};
+use super::console::{Console, ConsoleBackend, SETTLED};
 use super::registers::{register, status};
 use crate::address::Gpa;
 use crate::device::backend::Full;
@@ -90,7 +90,15 @@ impl Driver {
     pub(crate) fn ready() -> Self {
         let mut driver = Self::new();
         driver.start();
+        driver.settle();
         driver
+    }
+
+    /// As after the first moments of a driver's life, in which it gets no input.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..SETTLED {
+            self.poll();
+        }
     }
 
     /// Status, features and queues in the order of Linux 4.4.
