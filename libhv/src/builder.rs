@@ -1,6 +1,6 @@
 //! From a machine and a description of the guest to a guest that is ready to run.
 
-use crate::device::Device;
+use crate::device::{Device, Model, place};
 use crate::exit::StartError;
 use crate::guest::{Guest, HostLguest, HostShadow, Parts};
 use crate::ports::ClaimedPorts;
@@ -234,7 +234,7 @@ impl Builder {
         &mut self,
         memory: &DirectRam,
         modules: &Modules<'_>,
-    ) -> Result<PciBus<Device>, StartError> {
+    ) -> Result<PciBus<Model>, StartError> {
         if self.named_devices > MAX_DEVICES {
             let text = format_args!(
                 "{} devices; a guest has {MAX_DEVICES} at most",
@@ -244,14 +244,19 @@ impl Builder {
         }
         let mut bus = PciBus::new(memory.frames().start());
         for device in core::mem::take(&mut self.devices) {
-            bus.plug(device).map_err(StartError::configuration)?;
+            self.plug(&mut bus, device)?;
         }
         for contents in modules.disks.iter().flatten() {
             let disk = self.ram_disk(contents)?;
-            bus.plug(Device::block(disk))
-                .map_err(StartError::configuration)?;
+            self.plug(&mut bus, Device::block(disk))?;
         }
         Ok(bus)
+    }
+
+    fn plug(&mut self, bus: &mut PciBus<Model>, device: Device) -> Result<(), StartError> {
+        let model = device.into_model(&mut self.machine.frames);
+        bus.plug(model.map_err(out_of("a device"))?)
+            .map_err(StartError::configuration)
     }
 
     /// A disk in memory with these contents: a copy, because the boot module stays as it is.
@@ -270,8 +275,7 @@ impl Builder {
         let buffer = take(storage::frames_for::<u8>(RAM_DISK_BUFFER))?;
         let buffer = storage::array(buffer, RAM_DISK_BUFFER, || 0);
         let disk = RamDisk::new(bytes, buffer, *b"libhv-ram-disk\0\0\0\0\0\0");
-        let place = take(storage::frames_for::<RamDisk<&'static mut [u8]>>(1))?;
-        Ok(storage::place(place, disk))
+        place(frames, disk).map_err(out_of("a RAM disk"))
     }
 
     /// An empty shadow, with its budget of tables and the bookkeeping for them.
