@@ -116,11 +116,11 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         [first, second]: [Place; 2],
     ) -> Result<Result<(), NoDevice>, Kill> {
         let exchanges = instruction.effect == Effect::Exchange;
-        let Ok(source) = self.load(regs, second)? else {
+        let Ok(source) = self.read_place(regs, second)? else {
             return Ok(Err(NoDevice));
         };
         let old = if instruction.compute.needs_first() || exchanges {
-            let Ok(old) = self.load(regs, first)? else {
+            let Ok(old) = self.read_place(regs, first)? else {
                 return Ok(Err(NoDevice));
             };
             old
@@ -129,17 +129,21 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         };
         let width = instruction.first.1;
         let (value, flags) = instruction.compute.apply(old, source, width, regs.eflags);
-        if instruction.effect != Effect::Compare && self.store(regs, first, value)?.is_err() {
+        if instruction.effect != Effect::Compare && self.write_place(regs, first, value)?.is_err() {
             return Ok(Err(NoDevice));
         }
-        if exchanges && self.store(regs, second, old)?.is_err() {
+        if exchanges && self.write_place(regs, second, old)?.is_err() {
             return Ok(Err(NoDevice));
         }
         regs.eflags = flags;
         Ok(Ok(()))
     }
 
-    fn load(&mut self, regs: &Registers, place: Place) -> Result<Result<u32, NoDevice>, Kill> {
+    fn read_place(
+        &mut self,
+        regs: &Registers,
+        place: Place,
+    ) -> Result<Result<u32, NoDevice>, Kill> {
         Ok(match place {
             Place::Value(value) => Ok(value),
             Place::Register(part) => Ok(part.read(regs)),
@@ -153,7 +157,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         })
     }
 
-    fn store(
+    fn write_place(
         &mut self,
         regs: &mut Registers,
         place: Place,
