@@ -40,6 +40,7 @@ help:
 	@echo 'ACCEL=tcg|kvm           who executes             DETERMINISTIC=1         time counts instructions'
 	@echo 'QEMU=program            which QEMU               MEM=MiB                 guest RAM'
 	@echo 'GENERATION=word         the guest'\''s ABI: auto g1 g2 g3 g4 g5 or a Linux version'
+	@echo 'RAM_DISK="f ..."         disks in memory; these files are what they hold at first'
 	@echo 'SMP=n                   processors               LOG=level               off error warn info debug trace'
 	@echo 'RESTART=no              end with 4 instead       V=1                     show commands'
 	@echo
@@ -162,7 +163,8 @@ $(RUNNER): FORCE
 
 quote = '$(subst ','\'',$1)'
 option = $(if $($2),--$1 $(call quote,$($2)))
-guest_arguments = $(call option,kernel,KERNEL) $(call option,initrd,INITRD) $(call option,cmdline,CMDLINE)
+guest_arguments = $(call option,kernel,KERNEL) $(call option,initrd,INITRD) $(call option,cmdline,CMDLINE) \
+	$(foreach file,$(RAM_DISK),--ram-disk $(call quote,$(file)))
 run_command = $(RUNNER) $(call option,qemu,QEMU) $(call option,accel,ACCEL) $(call option,smp,SMP) \
 	$(call option,memory,MEM) $(call option,mode,MODE) $(call option,log,LOG) $(call option,restart,RESTART) \
 	$(if $(GENERATION),--append $(call quote,generation=$(GENERATION))) \

@@ -14,6 +14,7 @@ pub mod entry_area;
 pub mod exceptions;
 pub mod guest_ram;
 pub mod guest_space;
+pub mod heap;
 pub mod host_paging;
 pub mod log;
 pub mod panic;

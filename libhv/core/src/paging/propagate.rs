@@ -14,6 +14,9 @@ pub enum Outcome {
         /// Where it was found.
         path: Path,
     },
+    /// The access is allowed, and its frame is a device's. Nothing is mapped there, and the guest's
+    /// entry gets no accessed bit: a guest does not look for it there.
+    Device(Gfn),
     /// The guest gets a page fault with this error code.
     Fault(u32),
     /// The guest's entries are none that this ABI has.
@@ -80,7 +83,8 @@ impl Mapping {
 /// format has the bit, EFER.NXE set would.
 ///
 /// `read` is asked for the entry at an address, once for each level, and not below an entry that
-/// already decides. `ram`: the first frame that is not RAM.
+/// already decides. `ram`: the first frame that is not RAM; `device_limit`: the first that is not a
+/// device's either.
 ///
 /// # Errors
 /// Those of `read`.
@@ -91,6 +95,7 @@ pub fn propagate<F: Format>(
     mut read: impl FnMut(Gpa) -> Result<u64, BadAddress>,
     access: Access,
     ram: Gfn,
+    device_limit: Gfn,
 ) -> Result<Outcome, BadAddress> {
     let fault = |presence| Ok(Outcome::Fault(access.error(presence) & F::ERROR));
 
@@ -126,10 +131,13 @@ pub fn propagate<F: Format>(
     if granted & grants(entry, &F::LEAF) & needed != needed {
         return fault(Presence::Present);
     }
-    let frame = match F::LEAF.check(entry, ram) {
+    let frame = match F::LEAF.check(entry, device_limit) {
         Ok(frame) => frame,
         Err(bad) => return Ok(Outcome::Bad(bad)),
     };
+    if frame >= ram {
+        return Ok(Outcome::Device(frame));
+    }
     let dirty = if access.kind == AccessKind::Write {
         bits::D
     } else {

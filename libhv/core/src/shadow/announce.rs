@@ -22,7 +22,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     /// `root` or, for kernel addresses, in all roots. An unknown root is none of our business.
     ///
     /// # Errors
-    /// When the address is reserved, or an entry that is present and in use names no RAM.
+    /// When the address is reserved, or an entry that is present and in use names neither RAM nor device
+    /// memory.
     pub fn set_pte(
         &mut self,
         memory: &impl GuestMemory,
@@ -45,7 +46,11 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             return Err(Kill::BadPageTableEntry(entry));
         }
         let mapping = match in_use {
-            true => Some(Mapping::of(F::LEAF.check(entry, memory.frames())?, entry)),
+            true => {
+                let frame = F::LEAF.check(entry, memory.device_limit())?;
+                // Device memory is never mapped (lguest-abi 7.2, step 6).
+                (frame < memory.frames()).then_some(Mapping::of(frame, entry))
+            }
             false => None,
         };
         if !is_kernel {

@@ -16,6 +16,8 @@ use crate::paging::{
 pub enum Fault {
     /// The shadow was behind the guest's tables; it no longer is. Resume.
     Repaired,
+    /// The guest's own tables allow the access, and it goes to device memory at this address.
+    Device(Gpa),
     /// The guest's own tables refuse the access.
     Reflect {
         /// The error code that the guest's tables, not the shadow, call for.
@@ -36,6 +38,7 @@ struct Found {
 
 /// Why there is none.
 enum Refused {
+    Device(Gfn),
     Fault(u32),
     Bad(BadEntry),
     BadAddress(BadAddress),
@@ -65,6 +68,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             Ok(found) => found,
             Err(Refused::Bad(bad)) => return Err(bad.into()),
             Err(Refused::BadAddress(bad)) => return Err(bad.into()),
+            Err(Refused::Device(frame)) => {
+                return Ok(Fault::Device(Mapping::of(frame, 0).address(gva)));
+            }
             Err(Refused::Fault(error)) => {
                 self.statistics.reflected = self.statistics.reflected.wrapping_add(1);
                 return Ok(Fault::Reflect { error });
@@ -96,6 +102,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         match self.look_up(memory, gva, access) {
             Ok(found) => Ok(Ok(found.mapping.address(gva))),
             Err(Refused::Fault(error)) => Ok(Err(error)),
+            // There is nothing in device memory that the host could use for the guest.
+            Err(Refused::Device(_)) => Ok(Err(access.error(Presence::Absent))),
             Err(Refused::Bad(bad)) => Err(bad.into()),
             Err(Refused::BadAddress(bad)) => Err(bad.into()),
         }
@@ -126,7 +134,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             let gva = Gva::new(last.raw().wrapping_sub(page.wrapping_mul(PAGE_SIZE)));
             match self.page_fault(memory, gva, write.error(Presence::Absent))? {
                 Fault::Repaired => {}
-                Fault::Reflect { .. } => return Err(Kill::BadStackPage(gva)),
+                Fault::Device(_) | Fault::Reflect { .. } => return Err(Kill::BadStackPage(gva)),
             }
         }
         Ok(())
@@ -269,6 +277,9 @@ fn linear(memory: &impl GuestMemory, gva: Gva, access: Access) -> Result<Found, 
         let error = access.error(Presence::Present) & !error::FETCH;
         return Err(Refused::Fault(error));
     }
+    if frame >= memory.frames() && frame < memory.device_limit() {
+        return Err(Refused::Device(frame));
+    }
     if frame >= memory.frames() {
         return Err(Refused::Bad(BadEntry::leaf(leaf)));
     }
@@ -288,8 +299,10 @@ fn look_up_in<F: Format>(
     access: Access,
 ) -> Result<Found, Refused> {
     let read = |at| F::ENTRY.read(memory, at);
-    let (mapping, path) = match propagate::<F>(root, gva, read, access, memory.frames())? {
+    let (ram, device_limit) = (memory.frames(), memory.device_limit());
+    let (mapping, path) = match propagate::<F>(root, gva, read, access, ram, device_limit)? {
         Outcome::Mapped { mapping, path } => (mapping, path),
+        Outcome::Device(frame) => return Err(Refused::Device(frame)),
         Outcome::Fault(error) => return Err(Refused::Fault(error)),
         Outcome::Bad(bad) => return Err(Refused::Bad(bad)),
     };

@@ -31,7 +31,7 @@ fn outcome(entries: &[u64; LEVELS], access: Access) -> Outcome {
     let mut next = entries.iter();
     let read = |_| Ok(*next.next().expect("a read for each level"));
     let ram = Gfn::new(FRAMES);
-    propagate::<G>(Gpa::new(0), Gva::new(0), read, access, ram).unwrap()
+    propagate::<G>(Gpa::new(0), Gva::new(0), read, access, ram, ram).unwrap()
 }
 
 fn agrees(outcome: &Outcome, expected: &Expected) -> bool {

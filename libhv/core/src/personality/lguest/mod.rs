@@ -2,16 +2,19 @@
 //!
 //! One file for each thing that a guest can see: `hypercall` and the `ring` that queues calls, `init`
 //! and `shutdown` at either end of its life, its `gates`, its traps (`trap`) and the frames that
-//! `reflect` them, virtual `interrupts`, and the privileged instructions that `decode` recognises
-//! and `emulate` carries out. Of old generations only: their `dma`, the texts that they `notify` of, and
+//! `reflect` them, virtual `interrupts`, the privileged instructions that `decode` recognises and
+//! `emulate` carries out, and the instructions on `device_memory`, with their `operands` and
+//! `arithmetic`. Of old generations only: their `dma`, the texts that they `notify` of, and
 //! their `vmcall`. What differs between generations is asked of one table, [`Generation`], which
 //! `detect` settles at the first call. Numbers in comments, such as LG-020 or A17, are those of the ABI page's
 //! checklist and additions.
 
+mod arithmetic;
 mod counters;
 mod data;
 mod decode;
 mod detect;
+mod device_memory;
 mod dma;
 mod emulate;
 mod gates;
@@ -19,6 +22,7 @@ mod hypercall;
 mod init;
 mod interrupts;
 mod notify;
+mod operands;
 mod reflect;
 mod ring;
 mod shutdown;
@@ -31,6 +35,7 @@ mod vmcall;
 mod tests;
 
 pub use counters::Counters;
+pub use operands::prepare_decoder;
 
 use super::{End, Mmu, Ts};
 use crate::address::Gpa;

@@ -97,6 +97,8 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         let error = Access { kind, privilege }.error(Presence::Absent);
         match self.mmu.page_fault(&self.memory, gva, error)? {
             Fault::Reflect { error } => Ok(Err(error)),
+            // No kernel keeps descriptor tables in a device: as if nothing were mapped there.
+            Fault::Device(_) => Ok(Err(error)),
             Fault::Repaired => Ok(self.mmu.translate(&self.memory, gva).ok_or(error)),
         }
     }

@@ -3,6 +3,7 @@
 mod bounds;
 mod calls;
 mod detection;
+mod device_memory;
 mod early_console;
 mod emulation;
 mod fixture;
