@@ -173,7 +173,8 @@ fn the_walker_agrees() {
         for access in ACCESSES {
             let memory = |at: Gpa| Ok(machine.tables().at(at.raw()));
             let ram = machine.ram.frames();
-            let outcome = propagate::<G>(Gpa::new(0), Gva::new(0), memory, access, ram).unwrap();
+            let outcome =
+                propagate::<G>(Gpa::new(0), Gva::new(0), memory, access, ram, ram).unwrap();
             let expected = machine.truth(0, 0, access);
             match outcome {
                 Outcome::Mapped { mapping, .. } => {
@@ -181,10 +182,37 @@ fn the_walker_agrees() {
                     assert!(expected.is_ok(), "{entries:x?} {access:?}");
                     found += 1;
                 }
+                Outcome::Device(frame) => panic!("no device has {frame:?}"),
                 Outcome::Fault(error) => assert_eq!(expected, Err(error), "{entries:x?}"),
                 Outcome::Bad(_) => assert_eq!(truth, None, "{entries:x?}"),
             }
         }
     });
     assert!(found > 100, "{found}");
+}
+
+/// 7.2, step 6: rights are decided as for RAM, but a device's frame is never mapped.
+#[test]
+fn frames_of_devices_are_told_from_ram_and_never_mapped() {
+    let (ram, limit) = (Gfn::new(FRAMES - 1), Gfn::new(FRAMES));
+    let mut found = 0;
+    product(&std::array::from_fn(|_| special_entries()), |entries| {
+        for access in ACCESSES {
+            let mut next = entries.iter();
+            let read = |_| Ok(*next.next().expect("a read for each level"));
+            let outcome =
+                propagate::<G>(Gpa::new(0), Gva::new(0), read, access, ram, limit).unwrap();
+            match (outcome, oracle(&entries, FRAMES, access)) {
+                (Outcome::Device(frame), Expected::Mapped { frame: wanted, .. }) => {
+                    assert_eq!((frame.raw(), frame >= ram), (wanted, true));
+                    found += 1;
+                }
+                (Outcome::Mapped { mapping, .. }, _) => assert!(mapping.frame < ram),
+                // A table in a device's frame is no table.
+                (Outcome::Bad(_), _) => {}
+                (outcome, expected) => assert!(agrees(&outcome, &expected), "{entries:x?}"),
+            }
+        }
+    });
+    assert!(found > 10, "{found}");
 }

@@ -1,10 +1,10 @@
 //! Instructions that reach device memory (LG-160).
 
 use super::fixture::{CODE, DEVICE, INTERRUPT_GATE, Machine, RAM, USER_DS, handler};
+use super::numbers::{data, hypercall};
 use crate::address::Gpa;
 use crate::device::Width;
 use crate::registers::{Registers, eflags};
-use hv_abi::lguest::{data, hypercall};
 use proptest::prelude::*;
 
 /// Where the guest sees the device's page in most tests.
