@@ -10,16 +10,19 @@ use hv_abi::lguest::{POWER_DOWN, SHUTDOWN_MESSAGE, SHUTDOWN_RESTART};
 
 impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// Ends the guest. Exactly 128 bytes are read, as history has it: a message too near the top of
-    /// RAM is itself a reason to be killed.
+    /// RAM is itself a reason to be killed. But a restart needs none, and Linux often sends none: its
+    /// null pointer arrives as an address far beyond RAM.
     pub(super) fn shutdown(&self, message: Gpa, how: u32) -> End {
         let mut bytes = [0; SHUTDOWN_MESSAGE];
-        if let Err(bad) = self.memory.read(message, &mut bytes) {
-            return Kill::from(bad).into();
-        }
+        let read = self.memory.read(message, &mut bytes);
         let text = one_line(&bytes);
         if how == SHUTDOWN_RESTART {
-            End::Restart(text)
-        } else if text.starts_with(POWER_DOWN) {
+            return End::Restart(text);
+        }
+        if let Err(bad) = read {
+            return Kill::from(bad).into();
+        }
+        if text.starts_with(POWER_DOWN) {
             End::PowerOff(text)
         } else {
             Kill::Crash(text).into()

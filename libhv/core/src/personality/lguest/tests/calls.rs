@@ -183,6 +183,19 @@ fn lg178_flag_2_is_a_restart_whatever_the_text() {
     }
 }
 
+/// What Linux sends for `reboot` without words is the physical address of a null pointer.
+#[test]
+fn lg178_a_restart_needs_no_message() {
+    let mut machine = Machine::initialised();
+    match machine.call(hypercall::SHUTDOWN, [0x4000_0000, 2, 0]) {
+        Err(End::Restart(text)) => assert_eq!(text, ""),
+        other => panic!("{other:?}"),
+    }
+    let mut machine = Machine::initialised();
+    let end = machine.call(hypercall::SHUTDOWN, [0x4000_0000, 1, 0]);
+    assert!(matches!(end, Err(End::Killed(_))), "{end:?}");
+}
+
 #[test]
 fn the_power_off_message_is_no_crash() {
     for how in [0, 1, 3] {
