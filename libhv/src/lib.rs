@@ -19,6 +19,7 @@ pub use guest::{Guest, Statistics};
 pub use kick::Kicker;
 
 pub use hv_boot::Machine;
+pub use hv_hw::virtio::DeviceError;
 
 /// What an application needs.
 pub mod prelude {
