@@ -26,8 +26,8 @@ say = echo "libhv: $1" >&2
 .PHONY: help
 help:
 	@echo 'make run                the demo guest on this terminal'
-	@echo 'make run APP=linux KERNEL=f [INITRD=f] [CMDLINE=s] [MEM=MiB]'
-	@echo '                        that kernel'
+	@echo 'make run APP=linux KERNEL=f [INITRD=f] [CMDLINE=s] [MEM=MiB] [DISK=f] [NET=user]'
+	@echo '                        that kernel; DISK="f g" for several disks'
 	@echo 'make test [UPDATE=1]    all tests; UPDATE=1 rewrites the golden logs'
 	@echo 'make check              format, lints, documents, licences'
 	@echo 'make image [ISO=1]      prints the path of a bootable ELF file, or of a GRUB ISO'
@@ -39,7 +39,8 @@ help:
 	@echo 'ACCEL=tcg|kvm           who executes             DETERMINISTIC=1         time counts instructions'
 	@echo 'QEMU=program            which QEMU               MEM=MiB                 guest RAM'
 	@echo 'SMP=n                   processors               LOG=level               off error warn info debug trace'
-	@echo 'RESTART=no              end with 4 instead       V=1                     show commands'
+	@echo 'RESTART=no              end with 4 instead       RNG=no                  no virtio-rng device'
+	@echo 'V=1                     show commands'
 	@echo
 	@echo 'Exit status of make run: 0 powered off, 3 killed, 4 asks for restart, 5 not started, 1 else.'
 
@@ -87,7 +88,7 @@ FORCE:
 
 # cargo knows whether anything changed. The log strings and debug information stay beside the image.
 define build_image
-	@test -f apps/$*/Cargo.toml || { $(call say,there is no application $*; see apps/); exit 1; }
+	@test -f apps/$*/Cargo.toml || test -f tests/$*/Cargo.toml || { $(call say,there is no application $*; see apps/); exit 1; }
 	@$(call say,building $*)
 	$(Q)cargo build $(CARGO_QUIET) --release -p $* $1
 	@mkdir -p $(@D)
@@ -98,7 +99,7 @@ endef
 $(IMAGES)/%.elf: FORCE $(GUESTS)
 	$(call build_image)
 
-# The same with the shadow tables audited after every exit that changes them.
+# The same with the shadow tables audited after every exit that changes them; and hosts of the tests' own.
 $(TESTED)/%.elf: FORCE $(GUESTS)
 	$(call build_image,--features audit)
 
@@ -132,7 +133,8 @@ option = $(if $($2),--$1 $(call quote,$($2)))
 guest_arguments = $(call option,kernel,KERNEL) $(call option,initrd,INITRD) $(call option,cmdline,CMDLINE)
 run_command = $(RUNNER) $(call option,qemu,QEMU) $(call option,accel,ACCEL) $(call option,smp,SMP) \
 	$(call option,memory,MEM) $(call option,mode,MODE) $(call option,log,LOG) $(call option,restart,RESTART) \
-	$(if $(filter-out 0,$(DETERMINISTIC)),--deterministic) $(guest_arguments) $(IMAGES)/$(APP).elf
+	$(if $(filter-out 0,$(DETERMINISTIC)),--deterministic) $(foreach disk,$(DISK),--disk $(call quote,$(disk))) \
+	$(call option,net,NET) $(call option,rng,RNG) $(guest_arguments) $(IMAGES)/$(APP).elf
 
 # make itself would turn every failure into status 2. So its process becomes the runner's, by a function
 # that become.so adds to make. Where that cannot be had, the command runs as any other, and 2 it is.
@@ -162,7 +164,7 @@ gdb: need-qemu need-gdb $(RUNNER) $(IMAGES)/$(APP).elf
 
 # ---- checking --------------------------------------------------------------------------------
 
-TEST_APPS := demo linux
+TEST_APPS := demo linux drivers
 .PHONY: test
 test: need-qemu need-iso $(MICRO_GUESTS) $(TEST_APPS:%=$(TESTED)/%.elf) $(TESTED)/demo.iso
 	$(Q)HV_IMAGES=$(CURDIR)/$(TESTED) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests QEMU=$(call quote,$(QEMU)) \
