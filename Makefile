@@ -38,6 +38,7 @@ help:
 	@echo 'APP=demo|linux          the application          MODE=shared|isolated    what the guest runs beside'
 	@echo 'ACCEL=tcg|kvm           who executes             DETERMINISTIC=1         time counts instructions'
 	@echo 'QEMU=program            which QEMU               MEM=MiB                 guest RAM'
+	@echo 'RAM_DISK="f ..."         disks in memory; these files are what they hold at first'
 	@echo 'SMP=n                   processors               LOG=level               off error warn info debug trace'
 	@echo 'RESTART=no              end with 4 instead       RNG=no                  no virtio-rng device'
 	@echo 'V=1                     show commands'
@@ -130,7 +131,8 @@ $(RUNNER): FORCE
 
 quote = '$(subst ','\'',$1)'
 option = $(if $($2),--$1 $(call quote,$($2)))
-guest_arguments = $(call option,kernel,KERNEL) $(call option,initrd,INITRD) $(call option,cmdline,CMDLINE)
+guest_arguments = $(call option,kernel,KERNEL) $(call option,initrd,INITRD) $(call option,cmdline,CMDLINE) \
+	$(foreach file,$(RAM_DISK),--ram-disk $(call quote,$(file)))
 run_command = $(RUNNER) $(call option,qemu,QEMU) $(call option,accel,ACCEL) $(call option,smp,SMP) \
 	$(call option,memory,MEM) $(call option,mode,MODE) $(call option,log,LOG) $(call option,restart,RESTART) \
 	$(if $(filter-out 0,$(DETERMINISTIC)),--deterministic) $(foreach disk,$(DISK),--disk $(call quote,$(disk))) \

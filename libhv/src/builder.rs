@@ -1,6 +1,6 @@
 //! From a machine and a description of the guest to a guest that is ready to run.
 
-use crate::device::Device;
+use crate::device::{Device, Model, place};
 use crate::exit::StartError;
 use crate::guest::{Guest, HostLguest, HostShadow, Parts};
 use crate::ports::ClaimedPorts;
@@ -10,6 +10,7 @@ use hv_core::address::PAGE_SIZE;
 use hv_core::clock::Clock as _;
 use hv_core::command_line::{MEMORY_MIB, Mode, Options};
 use hv_core::device::pci::{MAX_DEVICES, PciBus};
+use hv_core::device::ram_disk::RamDisk;
 use hv_core::frames::{Frame, OutOfFrames, Table};
 use hv_core::load::{self, Boot, Modules};
 use hv_core::memory::GuestMemory as _;
@@ -34,6 +35,8 @@ const KIB_PER_FRAME: u64 = PAGE_SIZE as u64 / 1024;
 const SHADOW_FRACTION: u64 = 32;
 /// ... and at least this much.
 const LEAST_SHADOW: u64 = MIB;
+/// What a RAM disk copies at a time.
+const RAM_DISK_BUFFER: usize = 64 << 10;
 /// Page tables of address spaces that the shadow remembers.
 const ROOTS: usize = 64;
 
@@ -167,9 +170,11 @@ impl Builder {
             self.roots = roots as usize;
         }
 
+        hv_core::personality::lguest::prepare_decoder();
         let before = self.machine.frames.statistics().free;
-        let memory = self.guest_ram()?;
-        let devices = self.plug_devices(&memory)?;
+        let mut memory = self.guest_ram()?;
+        let devices = self.plug_devices(&memory, &modules)?;
+        memory.reserve_for_devices(devices.device_limit());
         let start = load::load(&memory, &boot)?;
         let shadow = self.shadow()?;
         let shadow_frames = shadow.statistics().capacity as u64;
@@ -225,7 +230,11 @@ impl Builder {
         Ok(DirectRam::new(run.into_state()))
     }
 
-    fn plug_devices(&mut self, memory: &DirectRam) -> Result<PciBus<Device>, StartError> {
+    fn plug_devices(
+        &mut self,
+        memory: &DirectRam,
+        modules: &Modules<'_>,
+    ) -> Result<PciBus<Model>, StartError> {
         if self.named_devices > MAX_DEVICES {
             let text = format_args!(
                 "{} devices; a guest has {MAX_DEVICES} at most",
@@ -235,9 +244,38 @@ impl Builder {
         }
         let mut bus = PciBus::new(memory.frames().start());
         for device in core::mem::take(&mut self.devices) {
-            bus.plug(device).map_err(StartError::configuration)?;
+            self.plug(&mut bus, device)?;
+        }
+        for contents in modules.disks.iter().flatten() {
+            let disk = self.ram_disk(contents)?;
+            self.plug(&mut bus, Device::block(disk))?;
         }
         Ok(bus)
+    }
+
+    fn plug(&mut self, bus: &mut PciBus<Model>, device: Device) -> Result<(), StartError> {
+        let model = device.into_model(&mut self.machine.frames);
+        bus.plug(model.map_err(out_of("a device"))?)
+            .map_err(StartError::configuration)
+    }
+
+    /// A disk in memory with these contents: a copy, because the boot module stays as it is.
+    fn ram_disk(
+        &mut self,
+        contents: &[u8],
+    ) -> Result<&'static mut RamDisk<&'static mut [u8]>, StartError> {
+        let frames = &mut self.machine.frames;
+        let mut take = |count| {
+            let run = frames.take(count, 1).map_err(out_of("a RAM disk"))?;
+            Ok::<_, StartError>(run.into_state())
+        };
+        let mut from = contents.iter().copied();
+        let bytes = take(storage::frames_for::<u8>(contents.len()).max(1))?;
+        let bytes = storage::array(bytes, contents.len(), || from.next().unwrap_or(0));
+        let buffer = take(storage::frames_for::<u8>(RAM_DISK_BUFFER))?;
+        let buffer = storage::array(buffer, RAM_DISK_BUFFER, || 0);
+        let disk = RamDisk::new(bytes, buffer, *b"libhv-ram-disk\0\0\0\0\0\0");
+        place(frames, disk).map_err(out_of("a RAM disk"))
     }
 
     /// An empty shadow, with its budget of tables and the bookkeeping for them.

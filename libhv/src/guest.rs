@@ -1,6 +1,6 @@
 //! The guest, and the loop that runs it.
 
-use crate::device::Device;
+use crate::device::Model;
 use crate::exit::{Exit, PortRead, Stop};
 use crate::kick::Kicker;
 use crate::ports::ClaimedPorts;
@@ -24,7 +24,7 @@ use hv_hw::table_pool::FixedPool;
 /// The shadow with the host's own frames and storage.
 pub(crate) type HostShadow = Shadow<FixedPool, &'static mut [Slot]>;
 /// The personality with the host's own memory and shadow.
-pub(crate) type HostLguest = Lguest<DirectRam, HostShadow, ClaimedPorts<PciBus<Device>>>;
+pub(crate) type HostLguest = Lguest<DirectRam, HostShadow, ClaimedPorts<PciBus<Model>>>;
 
 /// A guest, with the one processor it runs on.
 pub struct Guest {

@@ -16,6 +16,7 @@ pub use builder::{Builder, MIB};
 pub use device::{Com1, Console, Device};
 pub use exit::{Exit, PortRead, PortWrite, StartError, Status, Stop};
 pub use guest::{Guest, Statistics};
+pub use hv_core::device::{backend, ram_disk::RamDisk};
 pub use kick::Kicker;
 
 pub use hv_boot::Machine;

@@ -2,7 +2,8 @@
 
 use crate::exit::{Exit, PortRead, PortWrite};
 use core::ops::RangeInclusive;
-use hv_core::device::{Devices, Width, Work};
+use hv_core::address::Gpa;
+use hv_core::device::{Devices, NoDevice, Width, Work};
 use hv_core::memory::GuestMemory;
 
 /// Devices, and before them a range of ports whose accesses become exits.
@@ -68,6 +69,20 @@ impl<D: Devices> Devices for ClaimedPorts<D> {
         }
         self.access = Some(Access::Write(PortWrite { port, width, value }));
         Work::Done
+    }
+
+    fn memory_read(&mut self, at: Gpa, width: Width) -> Result<u32, NoDevice> {
+        self.devices.memory_read(at, width)
+    }
+
+    fn memory_write(
+        &mut self,
+        memory: &impl GuestMemory,
+        at: Gpa,
+        width: Width,
+        value: u32,
+    ) -> Result<Work, NoDevice> {
+        self.devices.memory_write(memory, at, width, value)
     }
 
     fn poll(&mut self, memory: &impl GuestMemory) -> Work {

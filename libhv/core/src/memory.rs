@@ -39,6 +39,12 @@ pub trait GuestMemory {
     /// Number of RAM frames; the first frame that is not RAM.
     fn frames(&self) -> Gfn;
 
+    /// The first frame that is neither RAM nor reserved for the memory of devices, which lies above
+    /// RAM. Device memory is never mapped: every access to it traps.
+    fn device_limit(&self) -> Gfn {
+        self.frames()
+    }
+
     /// Copies `into.len()` bytes out of guest memory. On error nothing is copied.
     fn read(&self, at: Gpa, into: &mut [u8]) -> Result<(), BadAddress>;
 

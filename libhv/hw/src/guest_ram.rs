@@ -15,6 +15,7 @@ pub struct DirectRam {
     run: Run<GuestRam>,
     base: NonNull<u8>,
     bytes: u64,
+    device_limit: Gfn,
 }
 
 impl DirectRam {
@@ -24,7 +25,18 @@ impl DirectRam {
         let base = direct_map::pointer(run.start());
         // SAFETY: the direct map covers all RAM writable, and the run is ours alone.
         unsafe { base.write_bytes(0, bytes as usize) };
-        Self { run, base, bytes }
+        let device_limit = Gfn::new(run.count());
+        Self {
+            run,
+            base,
+            bytes,
+            device_limit,
+        }
+    }
+
+    /// Reserves the frames from the end of RAM up to `limit` for the memory of devices.
+    pub fn reserve_for_devices(&mut self, limit: Gfn) {
+        self.device_limit = limit;
     }
 
     /// Gives the frames back.
@@ -45,6 +57,10 @@ impl DirectRam {
 impl GuestMemory for DirectRam {
     fn frames(&self) -> Gfn {
         Gfn::new(self.run.count())
+    }
+
+    fn device_limit(&self) -> Gfn {
+        self.device_limit
     }
 
     fn read(&self, at: Gpa, into: &mut [u8]) -> Result<(), BadAddress> {

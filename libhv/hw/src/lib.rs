@@ -13,6 +13,7 @@ pub mod direct_map;
 pub mod entry_area;
 pub mod guest_ram;
 pub mod guest_space;
+pub mod heap;
 pub mod host_paging;
 pub mod log;
 pub mod panic;

@@ -16,6 +16,7 @@ const DIVISOR_LATCH: u8 = 1 << 7;
 /// Eight bits, no parity, one stop bit.
 const EIGHT_BITS: u8 = 0x03;
 const MODEM_CONTROL: u16 = 4;
+const LOOPBACK: u8 = 1 << 4;
 /// DTR, RTS, and OUT2, which gates the interrupt line on a PC.
 const MODEM_READY: u8 = 0x0b;
 const LINE_STATUS: u16 = 5;
@@ -87,8 +88,9 @@ impl Uart {
         self.write(DATA, low);
         self.write(INTERRUPT_ENABLE, high);
         self.write(LINE_CONTROL, EIGHT_BITS);
-        // Switching the FIFOs on empties the receiver, and somebody may have typed by now. The two
-        // instructions stand together so that no further byte comes in between.
+        // Switching the FIFOs on empties the receiver, and somebody may have typed by now. In loopback
+        // the receiver is cut off from the line, so that no further byte comes in between.
+        self.write(MODEM_CONTROL, LOOPBACK);
         let waiting = self.read(LINE_STATUS) & DATA_READY != 0;
         let byte = if waiting { self.read(DATA) } else { 0 };
         self.write(FIFO_CONTROL, FIFO_ON);

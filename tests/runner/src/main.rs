@@ -88,6 +88,10 @@ struct Arguments {
     /// An initrd to go with the kernel.
     #[arg(long, requires = "kernel")]
     initrd: Option<PathBuf>,
+    /// A file whose contents become a disk in the host's memory; may be given again, up to four times.
+    /// What the guest writes is gone when it ends.
+    #[arg(long, requires = "kernel")]
+    ram_disk: Vec<PathBuf>,
     /// The guest's command line.
     #[arg(long)]
     cmdline: Option<String>,
@@ -129,7 +133,7 @@ impl Arguments {
         words.join(" ")
     }
 
-    /// The boot module: an archive of `kernel`, `initrd` and `cmdline`.
+    /// The boot module: an archive of `kernel`, `initrd`, `cmdline` and disks.
     fn module(&self) -> Result<Option<Vec<u8>>, RunError> {
         let Some(kernel) = &self.kernel else {
             return Ok(None);
@@ -140,6 +144,9 @@ impl Arguments {
         }
         if let Some(cmdline) = &self.cmdline {
             archive = archive.file("cmdline", cmdline.as_bytes());
+        }
+        for (number, disk) in self.ram_disk.iter().enumerate() {
+            archive = archive.file(&format!("disk{number}"), &read(disk)?);
         }
         Ok(Some(archive.finish()))
     }

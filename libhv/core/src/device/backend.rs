@@ -85,6 +85,36 @@ pub trait Disk {
     fn completed(&mut self) -> Option<Completion>;
 }
 
+impl<D: Disk + ?Sized> Disk for &mut D {
+    fn sectors(&self) -> u64 {
+        (**self).sectors()
+    }
+
+    fn writing(&self) -> Writing {
+        (**self).writing()
+    }
+
+    fn serial(&self) -> [u8; SERIAL] {
+        (**self).serial()
+    }
+
+    fn buffers(&self) -> usize {
+        (**self).buffers()
+    }
+
+    fn buffer(&mut self, buffer: usize) -> &mut [u8] {
+        (**self).buffer(buffer)
+    }
+
+    fn start(&mut self, buffer: usize, operation: Operation) -> Result<(), Full> {
+        (**self).start(buffer, operation)
+    }
+
+    fn completed(&mut self) -> Option<Completion> {
+        (**self).completed()
+    }
+}
+
 /// A network link that carries Ethernet frames, without their checksums.
 pub trait Link {
     /// Address of the guest's end.
@@ -99,8 +129,28 @@ pub trait Link {
     fn receive(&mut self, into: &mut [u8]) -> Option<usize>;
 }
 
+impl<L: Link + ?Sized> Link for &mut L {
+    fn mac(&self) -> [u8; 6] {
+        (**self).mac()
+    }
+
+    fn send(&mut self, frame: &[u8]) -> Result<(), Full> {
+        (**self).send(frame)
+    }
+
+    fn receive(&mut self, into: &mut [u8]) -> Option<usize> {
+        (**self).receive(into)
+    }
+}
+
 /// A source of random bytes.
 pub trait Entropy {
     /// Fills a start of `bytes` and returns its length; 0 when there are none now.
     fn fill(&mut self, bytes: &mut [u8]) -> usize;
+}
+
+impl<E: Entropy + ?Sized> Entropy for &mut E {
+    fn fill(&mut self, bytes: &mut [u8]) -> usize {
+        (**self).fill(bytes)
+    }
 }

@@ -4,8 +4,10 @@ pub mod backend;
 #[cfg(test)]
 pub(crate) mod fake_memory;
 pub mod pci;
+pub mod ram_disk;
 pub mod virtio;
 
+use crate::address::Gpa;
 use crate::memory::GuestMemory;
 
 /// Width of an access to a port or to device memory.
@@ -58,7 +60,11 @@ impl Work {
     }
 }
 
-/// Everything behind a guest's ports.
+/// An access to device memory where no device is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoDevice;
+
+/// Everything behind a guest's ports and its device memory.
 pub trait Devices {
     /// `in`: the value, in the low `width` bits.
     fn port_read(&mut self, memory: &impl GuestMemory, port: u16, width: Width) -> u32;
@@ -70,6 +76,22 @@ pub trait Devices {
         width: Width,
         value: u32,
     ) -> Work;
+    /// Reads `width` bytes of device memory.
+    ///
+    /// # Errors
+    /// When no device has all of them; nothing happened.
+    fn memory_read(&mut self, at: Gpa, width: Width) -> Result<u32, NoDevice>;
+    /// Writes `width` bytes of device memory. Says whether a device may have work now.
+    ///
+    /// # Errors
+    /// When no device has all of them; nothing happened.
+    fn memory_write(
+        &mut self,
+        memory: &impl GuestMemory,
+        at: Gpa,
+        width: Width,
+        value: u32,
+    ) -> Result<Work, NoDevice>;
     /// Moves what is waiting between the far ends and the guest's queues, within a fixed amount of
     /// work. Due after the guest has used a port, after an interrupt of the host's, and for as long as
     /// there is more.
@@ -96,6 +118,20 @@ impl Devices for NoDevices {
         _value: u32,
     ) -> Work {
         Work::Done
+    }
+
+    fn memory_read(&mut self, _at: Gpa, _width: Width) -> Result<u32, NoDevice> {
+        Err(NoDevice)
+    }
+
+    fn memory_write(
+        &mut self,
+        _memory: &impl GuestMemory,
+        _at: Gpa,
+        _width: Width,
+        _value: u32,
+    ) -> Result<Work, NoDevice> {
+        Err(NoDevice)
     }
 
     fn poll(&mut self, _memory: &impl GuestMemory) -> Work {

@@ -68,7 +68,10 @@ impl fmt::Display for ArchiveError {
                 "truncated: the cpio entry at byte {at} reaches past the end at {size}"
             ),
             ArchiveError::UnknownFile(name) => {
-                write!(f, "unknown file `{name}`; known: kernel, initrd, cmdline")
+                write!(
+                    f,
+                    "unknown file `{name}`; known: kernel, initrd, cmdline, disk0 to disk3"
+                )
             }
             ArchiveError::DuplicateFile(name) => write!(f, "file `{name}` is there twice"),
         }

@@ -11,11 +11,16 @@ pub struct Modules<'a> {
     pub initrd: Option<&'a [u8]>,
     /// The file `cmdline`, without the line feed that editors leave at its end.
     pub command_line: Option<&'a [u8]>,
+    /// The files `disk0` to `disk3`: contents of disks.
+    pub disks: [Option<&'a [u8]>; DISKS],
 }
 
+/// Disks that an archive can hold.
+pub const DISKS: usize = 4;
+
 impl<'a> Modules<'a> {
-    /// Takes `module` apart. A `newc` archive may hold `kernel`, `initrd` and `cmdline` and nothing
-    /// else; whatever is not an archive is taken for a kernel.
+    /// Takes `module` apart. A `newc` archive may hold `kernel`, `initrd`, `cmdline` and `disk0` to
+    /// `disk3`, and nothing else; whatever is not an archive is taken for a kernel.
     pub fn parse(module: &'a [u8]) -> Result<Self, ArchiveError> {
         let mut modules = Self::default();
         let Some(archive) = Archive::new(module) else {
@@ -28,7 +33,8 @@ impl<'a> Modules<'a> {
                 b"kernel" => &mut modules.kernel,
                 b"initrd" => &mut modules.initrd,
                 b"cmdline" => &mut modules.command_line,
-                other => return Err(ArchiveError::UnknownFile(printable(other))),
+                other => disk(&mut modules.disks, other)
+                    .ok_or_else(|| ArchiveError::UnknownFile(printable(other)))?,
             };
             if part.replace(file.contents).is_some() {
                 return Err(ArchiveError::DuplicateFile(printable(file.name)));
@@ -37,6 +43,17 @@ impl<'a> Modules<'a> {
         modules.command_line = modules.command_line.map(<[u8]>::trim_ascii_end);
         Ok(modules)
     }
+}
+
+/// The disk with this name.
+fn disk<'d, 'a>(
+    disks: &'d mut [Option<&'a [u8]>; DISKS],
+    name: &[u8],
+) -> Option<&'d mut Option<&'a [u8]>> {
+    let [b'd', b'i', b's', b'k', digit] = name else {
+        return None;
+    };
+    disks.get_mut(usize::from(digit.checked_sub(b'0')?))
 }
 
 fn printable(name: &[u8]) -> FileName {

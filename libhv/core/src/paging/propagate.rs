@@ -9,6 +9,9 @@ use crate::kill::Kill;
 pub enum Outcome {
     /// The access is allowed.
     Mapped(Mapping),
+    /// The access is allowed, and its frame is a device's. Nothing is mapped there, and the guest's
+    /// entry gets no accessed bit: a guest does not look for it there.
+    Device(Gfn),
     /// The guest gets a page fault with this error code.
     Fault(u32),
     /// The guest's entries are none that this ABI has.
@@ -59,14 +62,16 @@ impl Mapping {
 /// Decides an access by the guest's top-level and leaf entry, as a processor with CR0.WP set would.
 ///
 /// `leaf` is asked for the leaf entry of the table at a frame; it is not called when the top-level
-/// entry already decides. `ram`: the first frame that is not RAM.
+/// entry already decides. `ram`: the first frame that is not RAM; `device_limit`: the first that is not
+/// a device's either.
 pub fn propagate<F: Format>(
     top: u64,
     leaf: impl FnOnce(Gfn) -> Result<u64, Kill>,
     access: Access,
     ram: Gfn,
+    device_limit: Gfn,
 ) -> Outcome {
-    decide::<F>(top, leaf, access, ram).unwrap_or_else(Outcome::Kill)
+    decide::<F>(top, leaf, access, ram, device_limit).unwrap_or_else(Outcome::Kill)
 }
 
 fn decide<F: Format>(
@@ -74,6 +79,7 @@ fn decide<F: Format>(
     leaf: impl FnOnce(Gfn) -> Result<u64, Kill>,
     access: Access,
     ram: Gfn,
+    device_limit: Gfn,
 ) -> Result<Outcome, Kill> {
     let absent = Outcome::Fault(access.error(Presence::Absent));
     let refused = Outcome::Fault(access.error(Presence::Present));
@@ -92,7 +98,10 @@ fn decide<F: Format>(
     if access.privilege == Privilege::User && rights & bits::US == 0 {
         return Ok(refused);
     }
-    let frame = F::check_leaf(leaf, ram)?;
+    let frame = F::check_leaf(leaf, device_limit)?;
+    if frame >= ram {
+        return Ok(Outcome::Device(frame));
+    }
     let dirty = if access.kind == AccessKind::Write {
         bits::D
     } else {

@@ -18,7 +18,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     /// roots. An unknown root is none of our business.
     ///
     /// # Errors
-    /// When the address is reserved, or an entry that is present and in use names no RAM.
+    /// When the address is reserved, or an entry that is present and in use names neither RAM nor device
+    /// memory.
     pub fn set_pte(
         &mut self,
         memory: &impl GuestMemory,
@@ -35,7 +36,11 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         }
         let in_use = entry & bits::P != 0 && entry & (bits::A | bits::D) != 0;
         let mapping = match in_use {
-            true => Some(Mapping::of(F::check_leaf(entry, memory.frames())?, entry)),
+            true => {
+                let frame = F::check_leaf(entry, memory.device_limit())?;
+                // Device memory is never mapped (lguest-abi 7.2, step 6).
+                (frame < memory.frames()).then_some(Mapping::of(frame, entry))
+            }
             false => None,
         };
         if !is_kernel {

@@ -15,6 +15,8 @@ use crate::paging::{
 pub enum Fault {
     /// The shadow was behind the guest's tables; it no longer is. Resume.
     Repaired,
+    /// The guest's own tables allow the access, and it goes to device memory at this address.
+    Device(Gpa),
     /// The guest's own tables refuse the access.
     Reflect {
         /// The error code that the guest's tables, not the shadow, call for.
@@ -33,6 +35,7 @@ struct Found {
 
 /// Why there is none.
 enum Refused {
+    Device(Gfn),
     Fault(u32),
     Kill(Kill),
 }
@@ -60,6 +63,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         let found = match self.look_up(memory, gva, access) {
             Ok(found) => found,
             Err(Refused::Kill(kill)) => return Err(kill),
+            Err(Refused::Device(frame)) => {
+                return Ok(Fault::Device(Mapping::of(frame, 0).address(gva)));
+            }
             Err(Refused::Fault(error)) => {
                 self.statistics.reflected = self.statistics.reflected.wrapping_add(1);
                 return Ok(Fault::Reflect { error });
@@ -91,6 +97,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         match self.look_up(memory, gva, access) {
             Ok(found) => Ok(Ok(found.mapping.address(gva))),
             Err(Refused::Fault(error)) => Ok(Err(error)),
+            // There is nothing in device memory that the host could use for the guest.
+            Err(Refused::Device(_)) => Ok(Err(access.error(Presence::Absent))),
             Err(Refused::Kill(kill)) => Err(kill),
         }
     }
@@ -120,7 +128,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             let gva = Gva::new(last.raw().wrapping_sub(page.wrapping_mul(PAGE_SIZE)));
             match self.page_fault(memory, gva, write.error(Presence::Absent))? {
                 Fault::Repaired => {}
-                Fault::Reflect { .. } => return Err(Kill::BadStackPage(gva)),
+                Fault::Device(_) | Fault::Reflect { .. } => return Err(Kill::BadStackPage(gva)),
             }
         }
         Ok(())
@@ -223,6 +231,9 @@ fn linear(memory: &impl GuestMemory, gva: Gva, access: Access) -> Result<Found, 
     if access.privilege == Privilege::User {
         return Err(Refused::Fault(access.error(Presence::Present)));
     }
+    if frame >= memory.frames() && frame < memory.device_limit() {
+        return Err(Refused::Device(frame));
+    }
     if frame >= memory.frames() {
         return Err(Kill::BadPageTableEntry(leaf).into());
     }
@@ -250,8 +261,15 @@ fn look_up_in<F: Format>(
         seen = Some((table, entry));
         Ok(u64::from(entry))
     };
-    let mapping = match propagate::<F>(top, read_leaf, access, memory.frames()) {
+    let mapping = match propagate::<F>(
+        top,
+        read_leaf,
+        access,
+        memory.frames(),
+        memory.device_limit(),
+    ) {
         Outcome::Mapped(mapping) => mapping,
+        Outcome::Device(frame) => return Err(Refused::Device(frame)),
         Outcome::Fault(error) => return Err(Refused::Fault(error)),
         Outcome::Kill(kill) => return Err(Refused::Kill(kill)),
     };

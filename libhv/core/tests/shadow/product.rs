@@ -47,7 +47,13 @@ fn check(ram: &Ram, top: u32, leaf: u32) {
     ram.set_entry(u64::from(TABLE), 0, leaf);
     let truth = walker::walk::<TwoLevel>(ram, Gfn::new(0), Gva::new(0));
     for access in ACCESSES {
-        let outcome = propagate::<TwoLevel>(top.into(), |_| Ok(leaf.into()), access, ram.frames());
+        let outcome = propagate::<TwoLevel>(
+            top.into(),
+            |_| Ok(leaf.into()),
+            access,
+            ram.frames(),
+            ram.frames(),
+        );
         assert_eq!(
             outcome,
             expected(top, leaf, access),

@@ -12,8 +12,8 @@ mod random_tests;
 mod tests;
 
 use super::virtio::{Violation, VirtioDevice};
-use super::{Devices, Width, Work};
-use crate::address::Gpa;
+use super::{Devices, NoDevice, Width, Work};
+use crate::address::{Gfn, Gpa};
 use crate::memory::GuestMemory;
 use core::fmt;
 use function::Function;
@@ -54,10 +54,6 @@ impl fmt::Display for PlugError {
 
 impl core::error::Error for PlugError {}
 
-/// An access to device memory where no device is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NoDevice;
-
 /// What the address latch selects.
 enum Target {
     HostBridge,
@@ -92,23 +88,10 @@ impl<M: VirtioDevice> PciBus<M> {
         self.functions.push(function).map_err(|_| PlugError::NoSlot)
     }
 
-    /// Reads device memory: `width` bytes at `at`.
-    pub fn mmio_read(&mut self, at: Gpa, width: Width) -> Result<u32, NoDevice> {
-        let (function, offset) = self.decode(at, width)?;
-        Ok(function.register_read(offset, width))
-    }
-
-    /// Writes device memory.
-    pub fn mmio_write(
-        &mut self,
-        memory: &impl GuestMemory,
-        at: Gpa,
-        width: Width,
-        value: u32,
-    ) -> Result<(), NoDevice> {
-        let (function, offset) = self.decode(at, width)?;
-        function.register_write(memory, offset, width, value);
-        Ok(())
+    /// The first frame above the memory of all devices so far.
+    pub fn device_limit(&self) -> Gfn {
+        let last = self.next_bar.saturating_sub(1);
+        Gfn::containing(Gpa::new(last)).wrapping_add(1)
     }
 
     /// A rule of virtio that a driver broke since the last call, and the slot of its device.
@@ -223,6 +206,23 @@ impl<M: VirtioDevice> Devices for PciBus<M> {
             _ => {}
         }
         Work::Done
+    }
+
+    fn memory_read(&mut self, at: Gpa, width: Width) -> Result<u32, NoDevice> {
+        let (function, offset) = self.decode(at, width)?;
+        Ok(function.register_read(offset, width))
+    }
+
+    fn memory_write(
+        &mut self,
+        memory: &impl GuestMemory,
+        at: Gpa,
+        width: Width,
+        value: u32,
+    ) -> Result<Work, NoDevice> {
+        let (function, offset) = self.decode(at, width)?;
+        function.register_write(memory, offset, width, value);
+        Ok(Work::More)
     }
 
     fn poll(&mut self, memory: &impl GuestMemory) -> Work {

@@ -74,11 +74,11 @@ proptest! {
                 Step::Write(port, width, value) => write(&mut driver, port, width, value),
                 Step::Register(offset, width, value) => {
                     let at = Gpa::new(BAR + u64::from(offset));
-                    let _ = driver.bus.mmio_write(&driver.memory, at, width, value);
+                    let _ = driver.bus.memory_write(&driver.memory, at, width, value);
                 }
                 Step::Peek(offset, width) => {
                     let at = Gpa::new(BAR + u64::from(offset));
-                    if let Ok(value) = driver.bus.mmio_read(at, width) {
+                    if let Ok(value) = driver.bus.memory_read(at, width) {
                         prop_assert_eq!(value & !width.ones(), 0);
                     }
                 }

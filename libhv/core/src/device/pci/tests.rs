@@ -240,7 +240,7 @@ fn a_window_outside_the_registers_reads_ones_and_ignores_writes() {
 #[test]
 fn device_memory_is_the_bars_and_nothing_else() {
     let mut driver = Driver::new();
-    let mut probe = |at: u64, width| driver.bus.mmio_read(Gpa::new(at), width);
+    let mut probe = |at: u64, width| driver.bus.memory_read(Gpa::new(at), width);
     assert!(probe(BAR, Width::Dword).is_ok());
     assert!(probe(BAR + 0x7c, Width::Dword).is_ok());
     for at in [
@@ -313,11 +313,11 @@ fn bars_are_aligned_to_their_size() {
     bus.port_write(&memory, ADDRESS, Width::Dword, 1 << 31 | 1 << 11 | 0x84);
     assert_eq!(bus.port_read(&memory, DATA + 1, Width::Byte), 0);
     assert_eq!(
-        bus.mmio_read(Gpa::new(BAR + 0x80 + 0x3c + 35), Width::Byte),
+        bus.memory_read(Gpa::new(BAR + 0x80 + 0x3c + 35), Width::Byte),
         Ok(35)
     );
     assert_eq!(
-        bus.mmio_read(Gpa::new(BAR + 0x80 + 0x3c + 36), Width::Byte),
+        bus.memory_read(Gpa::new(BAR + 0x80 + 0x3c + 36), Width::Byte),
         Ok(0xff)
     );
 }

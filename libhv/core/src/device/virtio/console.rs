@@ -27,6 +27,11 @@ const BYTES_A_POLL: u32 = 1024;
 const STEPS_A_POLL: u32 = 64;
 /// Bytes copied at a time.
 const CHUNK: usize = 64;
+/// Polls without a notification after which a driver counts as settled. Linux's fills its receive queue
+/// before it can find its own port by that queue, and throws away whatever arrives in between, while it
+/// prints the log so far: input that was there before the guest was would be lost. A guest is polled at
+/// every exit as long as input waits, so this takes no time.
+pub(super) const SETTLED: u32 = 4096;
 /// Emergency bytes that wait for the far end. The register cannot push back, so more are lost.
 const EMERGENCY_BACKLOG: usize = 1024;
 
@@ -139,6 +144,10 @@ pub struct Console<B> {
     emergency: Deque<u8, EMERGENCY_BACKLOG>,
     receive: Stream,
     transmit: Stream,
+    /// Polls since the driver's last notification, as far as [`SETTLED`].
+    quiet: u32,
+    /// Input that was found before the driver had settled.
+    early: Option<u8>,
 }
 
 impl<B: ConsoleBackend> Console<B> {
@@ -149,7 +158,20 @@ impl<B: ConsoleBackend> Console<B> {
             emergency: Deque::new(),
             receive: Stream::default(),
             transmit: Stream::default(),
+            quiet: 0,
+            early: None,
         }
+    }
+
+    /// The driver did something: if it had not settled, it has still to.
+    fn not_quiet(&mut self) {
+        if self.quiet < SETTLED {
+            self.quiet = 0;
+        }
+    }
+
+    fn input(&mut self) -> Option<u8> {
+        self.early.take().or_else(|| self.backend.read())
     }
 
     /// Moves emergency bytes; `Err` while some wait, so that nothing overtakes them.
@@ -190,6 +212,16 @@ impl<B: ConsoleBackend> Console<B> {
     }
 
     fn receive(&mut self, memory: &impl GuestMemory, queue: &mut Queue) -> Result<Work, Violation> {
+        if self.quiet < SETTLED {
+            self.quiet = self.quiet.saturating_add(1);
+            if self.receive.stocked {
+                self.early = self.input();
+            }
+            return Ok(match self.early {
+                Some(_) => Work::More,
+                None => Work::Done,
+            });
+        }
         let mut budget = Budget::new();
         let mut work = Work::More;
         while budget.bytes != 0 {
@@ -203,7 +235,7 @@ impl<B: ConsoleBackend> Console<B> {
             let room = buffer.length.min(budget.bytes).min(CHUNK as u32);
             let mut length = 0_u32;
             for slot in chunk.iter_mut().take(room as usize) {
-                let Some(byte) = self.backend.read() else {
+                let Some(byte) = self.input() else {
                     break;
                 };
                 *slot = byte;
@@ -248,6 +280,7 @@ impl<B: ConsoleBackend> VirtioDevice for Console<B> {
         if offset != EMERGENCY {
             return;
         }
+        self.not_quiet();
         let byte = value as u8;
         if self
             .flush_emergency()
@@ -262,9 +295,11 @@ impl<B: ConsoleBackend> VirtioDevice for Console<B> {
     fn reset(&mut self) {
         self.receive = Stream::default();
         self.transmit = Stream::default();
+        self.quiet = 0;
     }
 
     fn notify(&mut self, queue: u16) {
+        self.not_quiet();
         match queue {
             RECEIVE => self.receive.stocked = true,
             TRANSMIT => self.transmit.stocked = true,

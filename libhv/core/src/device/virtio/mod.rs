@@ -4,14 +4,23 @@
 //! registers, features and status. A model meets the guest only through its [`queue`]s. A driver
 //! that breaks the rules stops its own device (status DEVICE_NEEDS_RESET) and nothing else.
 
+pub mod block;
+#[cfg(test)]
+mod block_tests;
 pub mod chain;
 pub mod console;
 #[cfg(test)]
 mod console_tests;
+pub mod net;
+#[cfg(test)]
+mod net_tests;
 pub mod queue;
 #[cfg(test)]
 mod queue_tests;
 pub mod registers;
+pub mod rng;
+#[cfg(test)]
+mod rng_tests;
 #[cfg(test)]
 pub(crate) mod scripted_driver;
 pub mod transport;

@@ -1,6 +1,6 @@
 //! A guest's console driver in miniature, for tests: a bus with one console, RAM, and the far end.
 
-use super::console::{Console, ConsoleBackend};
+use super::console::{Console, ConsoleBackend, SETTLED};
 use super::registers::{register, status};
 use crate::address::Gpa;
 use crate::device::backend::Full;
@@ -90,7 +90,15 @@ impl Driver {
     pub(crate) fn ready() -> Self {
         let mut driver = Self::new();
         driver.start();
+        driver.settle();
         driver
+    }
+
+    /// As after the first moments of a driver's life, in which it gets no input.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..SETTLED {
+            self.poll();
+        }
     }
 
     /// Status, features and queues in the order of Linux 4.4.
@@ -132,13 +140,15 @@ impl Driver {
 
     pub(crate) fn read(&mut self, offset: u32, width: Width) -> u32 {
         self.bus
-            .mmio_read(Gpa::new(BAR + u64::from(offset)), width)
+            .memory_read(Gpa::new(BAR + u64::from(offset)), width)
             .unwrap()
     }
 
     pub(crate) fn write(&mut self, offset: u32, width: Width, value: u32) {
         let at = Gpa::new(BAR + u64::from(offset));
-        self.bus.mmio_write(&self.memory, at, width, value).unwrap();
+        self.bus
+            .memory_write(&self.memory, at, width, value)
+            .unwrap();
     }
 
     pub(crate) fn status(&mut self) -> u8 {

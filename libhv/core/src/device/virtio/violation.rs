@@ -31,6 +31,8 @@ pub enum Violation {
     IndirectWithNext,
     BadIndirectLength(u32),
     WrongDirection,
+    RequestTooShort,
+    TooManySegments,
 }
 
 impl fmt::Display for Violation {
@@ -65,6 +67,8 @@ impl fmt::Display for Violation {
             IndirectNested => f.write_str("indirect descriptor inside an indirect table"),
             IndirectWithNext => f.write_str("indirect descriptor with a successor"),
             BadIndirectLength(length) => write!(f, "indirect table of {length} bytes"),
+            RequestTooShort => f.write_str("request without room for its header or its answer"),
+            TooManySegments => f.write_str("request of more segments than the device allows"),
             WrongDirection => f.write_str("buffer of the wrong direction for its queue"),
         }
     }

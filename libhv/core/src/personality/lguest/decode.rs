@@ -28,7 +28,7 @@ pub(super) enum Segment {
 
 /// A general register by its number in an instruction: EAX, ECX, EDX, EBX, ESP, EBP, ESI, EDI.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct General(u8);
+pub(super) struct General(pub(super) u8);
 
 impl General {
     pub(super) fn read(self, regs: &Registers) -> u32 {
@@ -112,6 +112,11 @@ impl Code {
     /// `count` more bytes were fetched into [`Code::room`].
     pub(super) fn fetched(&mut self, count: usize) {
         self.length = self.length.saturating_add(count).min(MAX_LENGTH);
+    }
+
+    /// All that was fetched.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
     }
 
     fn byte(&mut self) -> Option<u8> {

@@ -172,7 +172,7 @@ fn number(port: Port, regs: &Registers) -> u16 {
     }
 }
 
-fn selector(segment: Segment, regs: &Registers) -> u32 {
+pub(super) fn selector(segment: Segment, regs: &Registers) -> u32 {
     match segment {
         Segment::Es => regs.es,
         Segment::Cs => regs.cs,

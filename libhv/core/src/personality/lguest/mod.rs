@@ -2,18 +2,22 @@
 //!
 //! One file for each thing that a guest can see: `hypercall` and the `ring` that queues calls, `init`
 //! and `shutdown` at either end of its life, its `gates`, its traps (`trap`) and the frames that
-//! `reflect` them, virtual `interrupts`, and the privileged instructions that `decode` recognises
-//! and `emulate` carries out. Numbers in comments, such as LG-020 or A17, are those of the ABI page's
+//! `reflect` them, virtual `interrupts`, the privileged instructions that `decode` recognises and
+//! `emulate` carries out, and the instructions on `device_memory`, with their `operands` and
+//! `arithmetic`. Numbers in comments, such as LG-020 or A17, are those of the ABI page's
 //! checklist and additions.
 
+mod arithmetic;
 mod counters;
 mod data;
 mod decode;
+mod device_memory;
 mod emulate;
 mod gates;
 mod hypercall;
 mod init;
 mod interrupts;
+mod operands;
 mod reflect;
 mod ring;
 mod shutdown;
@@ -24,6 +28,7 @@ mod trap;
 mod tests;
 
 pub use counters::Counters;
+pub use operands::prepare_decoder;
 
 use super::{End, Mmu, Ts};
 use crate::address::Gpa;

@@ -1,6 +1,7 @@
 //! Traps: which are the host's to settle, and which the guest's own.
 
 use super::counters::count;
+use super::device_memory::DeviceAccess;
 use super::emulate::Emulated;
 use super::ring::Drained;
 use super::{Lguest, opens_to_software};
@@ -9,6 +10,7 @@ use crate::clock::Clock;
 use crate::device::Devices;
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
+use crate::paging::{Access, Presence};
 use crate::personality::{End, Fault, Mmu, NoHandler, Trap, Ts};
 use crate::registers::{Registers, eflags};
 use hv_abi::lguest::{FIRST_IRQ_VECTOR, TRAP_HYPERCALL, data};
@@ -95,15 +97,24 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         };
         let gva = Gva::new(address);
         let mut fault = self.mmu.page_fault(&self.memory, gva, trap.error)?;
-        if fault != Fault::Repaired && regs.privilege_level() == 1 {
+        if matches!(fault, Fault::Reflect { .. }) && regs.privilege_level() == 1 {
             // In the middle of a context switch NEW_PGTABLE may still be queued, and the guest's
             // handler would repair a root that is not in use yet, for ever (A42).
             if self.drain_ring(clock)? == Drained::Calls {
                 fault = self.mmu.page_fault(&self.memory, gva, trap.error)?;
             }
         }
-        let Fault::Reflect { error } = fault else {
-            return Ok(());
+        let error = match fault {
+            Fault::Repaired => return Ok(()),
+            Fault::Reflect { error } => error,
+            Fault::Device(gpa) => {
+                let access = DeviceAccess { gva, gpa };
+                if self.access_device(regs, access)? == Emulated::Done {
+                    return Ok(());
+                }
+                // As if nothing were mapped there.
+                Access::from_error(trap.error).error(Presence::Absent)
+            }
         };
         self.cr2 = address;
         if let Some(shared) = self.data {

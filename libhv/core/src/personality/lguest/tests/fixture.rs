@@ -2,7 +2,7 @@
 
 use crate::address::{Gfn, Gpa, Gva, Hpa};
 use crate::clock::{Clock, Nanos, WallTime};
-use crate::device::{Devices, Width, Work};
+use crate::device::{Devices, NoDevice, Width, Work};
 use crate::kill::Kill;
 use crate::memory::{Access, BadAddress, GuestMemory};
 use crate::personality::lguest::Lguest;
@@ -13,6 +13,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const RAM: u64 = 0x4_0000;
+/// Where device memory is, guest-physical.
+pub(super) const DEVICE: u64 = 0x10_0000;
 /// Where `lguest_data` is.
 pub(super) const DATA: u32 = 0x4000;
 /// Where the guest's code is.
@@ -112,6 +114,8 @@ pub(super) struct FakeMmu {
     pub(super) moved: BTreeMap<u32, u32>,
     pub(super) unmapped: BTreeSet<u32>,
     pub(super) read_only: BTreeSet<u32>,
+    /// Pages that are device memory, and where it is.
+    pub(super) device: BTreeMap<u32, Gpa>,
     /// Pages whose next fault is repaired.
     pub(super) demand: BTreeSet<u32>,
     /// Faults are repaired once this root is in use.
@@ -141,6 +145,9 @@ impl Mmu for FakeMmu {
         }
         if self.demand.remove(&gva.page_start().raw()) {
             return Ok(Fault::Repaired);
+        }
+        if let Some(page) = self.device.get(&gva.page_start().raw()) {
+            return Ok(Fault::Device(page.wrapping_add(gva.page_offset().into())));
         }
         let present = u32::from(!self.unmapped.contains(&gva.page_start().raw()));
         Ok(Fault::Reflect {
@@ -217,9 +224,43 @@ pub(super) struct FakeDevices {
     pub(super) writes: Vec<(u16, Width, u32)>,
     pub(super) interrupts: u32,
     pub(super) polls: u32,
+    /// Device memory, from [`DEVICE`] on; it remembers what is written.
+    pub(super) memory: Vec<u8>,
+    pub(super) memory_accesses: Vec<(u64, Width)>,
+}
+
+impl FakeDevices {
+    fn memory_index(&self, at: Gpa, width: Width) -> Option<usize> {
+        let index = at.raw().checked_sub(DEVICE)?;
+        let end = index + u64::from(width.bytes());
+        (end <= self.memory.len() as u64).then_some(index as usize)
+    }
 }
 
 impl Devices for FakeDevices {
+    fn memory_read(&mut self, at: Gpa, width: Width) -> Result<u32, NoDevice> {
+        let index = self.memory_index(at, width).ok_or(NoDevice)?;
+        self.memory_accesses.push((at.raw(), width));
+        let mut bytes = [0; 4];
+        let length = width.bytes() as usize;
+        bytes[..length].copy_from_slice(&self.memory[index..][..length]);
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn memory_write(
+        &mut self,
+        _: &impl GuestMemory,
+        at: Gpa,
+        width: Width,
+        value: u32,
+    ) -> Result<Work, NoDevice> {
+        let index = self.memory_index(at, width).ok_or(NoDevice)?;
+        self.memory_accesses.push((at.raw(), width));
+        let length = width.bytes() as usize;
+        self.memory[index..][..length].copy_from_slice(&value.to_le_bytes()[..length]);
+        Ok(Work::More)
+    }
+
     fn port_read(&mut self, _: &impl GuestMemory, port: u16, width: Width) -> u32 {
         self.reads.push((port, width));
         self.value
