@@ -201,6 +201,11 @@ impl Machine {
         }
     }
 
+    /// Says in the log what devices were found.
+    pub fn report_devices(&self) {
+        self.devices.report();
+    }
+
     /// Disks that the machine has: virtio-blk devices, in the order of a scan of its buses.
     pub fn disks(&self) -> usize {
         self.devices.count(Kind::Disk)
@@ -210,7 +215,7 @@ impl Machine {
     ///
     /// # Errors
     /// When there is no such disk, it was opened before or it cannot be driven.
-    pub fn disk(&mut self, index: usize) -> Result<Disk, DeviceError> {
+    pub fn disk(&mut self, index: usize) -> Result<&'static mut Disk, DeviceError> {
         self.devices.disk(index, &mut self.frames, &mut self.tables)
     }
 
@@ -223,7 +228,7 @@ impl Machine {
     ///
     /// # Errors
     /// As for [`Machine::disk`].
-    pub fn link(&mut self, index: usize) -> Result<Link, DeviceError> {
+    pub fn link(&mut self, index: usize) -> Result<&'static mut Link, DeviceError> {
         self.devices.link(index, &mut self.frames, &mut self.tables)
     }
 
@@ -232,7 +237,7 @@ impl Machine {
     ///
     /// # Errors
     /// When there is neither, or the device cannot be driven.
-    pub fn entropy(&mut self) -> Result<Source, DeviceError> {
+    pub fn entropy(&mut self) -> Result<&'static mut Source, DeviceError> {
         self.devices.entropy(&mut self.frames, &mut self.tables)
     }
 

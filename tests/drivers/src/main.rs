@@ -31,9 +31,13 @@ fn main(mut machine: Machine) -> Stop {
 fn work(machine: &mut Machine) -> Result<(), Stop> {
     let line = machine.take_command_line();
     let words = core::str::from_utf8(&line).unwrap_or_default();
-    let (_, words) = words.split_once("-- ").unwrap_or_default();
+    let (host, words) = words.split_once("-- ").unwrap_or_default();
+    if host.contains("log=debug") {
+        hv_hw::log::set_level(hv_hw::log::Level::Debug);
+    }
+    machine.report_devices();
     let mut interrupts = Interrupts::take(machine);
-    let mut disks: [Option<Disk>; DISKS] = [const { None }; DISKS];
+    let mut disks: [Option<&'static mut Disk>; DISKS] = [const { None }; DISKS];
     for word in words.split_whitespace() {
         let (name, value) = word.split_once('=').unwrap_or((word, "0"));
         let number = value.parse().unwrap_or(0);
@@ -46,8 +50,8 @@ fn work(machine: &mut Machine) -> Result<(), Stop> {
             "fill" => disk::fill(opened(&mut disks[number]), &mut interrupts),
             "sum" => disk::sum(opened(&mut disks[number]), &mut interrupts),
             "echo" => {
-                let mut link = machine.link(number).map_err(refused)?;
-                link::echo(&mut link, &mut interrupts);
+                let link = machine.link(number).map_err(refused)?;
+                link::echo(link, &mut interrupts);
             }
             "random" => random(machine, &mut interrupts)?,
             "wait" => interrupts.wait(),
@@ -62,7 +66,7 @@ fn work(machine: &mut Machine) -> Result<(), Stop> {
     Ok(())
 }
 
-fn opened(disk: &mut Option<Disk>) -> &mut Disk {
+fn opened<'a>(disk: &'a mut Option<&'static mut Disk>) -> &'a mut Disk {
     disk.as_mut().expect("`open` comes first")
 }
 
@@ -71,7 +75,7 @@ fn refused(error: libhv::DeviceError) -> Stop {
 }
 
 fn random(machine: &mut Machine, interrupts: &mut Interrupts) -> Result<(), Stop> {
-    let mut source = machine.entropy().map_err(refused)?;
+    let source = machine.entropy().map_err(refused)?;
     for _ in 0..2 {
         let mut bytes = [0; RANDOM_BYTES];
         let mut filled = 0;

@@ -31,6 +31,8 @@ pub enum DeviceError {
     },
     /// Nothing in the machine makes random numbers.
     NoEntropy,
+    /// There is no memory for the driver.
+    OutOfFrames(OutOfFrames),
 }
 
 /// Why a device cannot be used.
@@ -78,6 +80,7 @@ impl fmt::Display for DeviceError {
                 function,
                 trouble,
             } => write!(f, "{kind} at PCI {function}: {trouble}"),
+            DeviceError::OutOfFrames(error) => write!(f, "driver of a device: {error}"),
             DeviceError::NoEntropy => write!(
                 f,
                 "no source of entropy: neither RDSEED nor RDRAND nor a virtio-rng device"

@@ -20,6 +20,7 @@ use crate::apic::MESSAGE_VECTORS;
 use crate::host_paging::{MapError, PageTables};
 use crate::pci::{ConfigurationSpace, Ecam, Function};
 use crate::random::{Processor, Source};
+use crate::storage;
 use core::fmt;
 use device::Place;
 use hv_core::frames::FrameAllocator;
@@ -84,18 +85,22 @@ impl Devices {
                 taken: false,
             })
         });
-        let found: heapless::Vec<_, _> = known.collect();
-        crate::log_debug!(
-            "PCI by {=str}: {=usize} functions, {=usize} virtio devices that the host knows",
-            space.mechanism(),
-            functions.len(),
-            found.len(),
-        );
         Ok(Self {
-            found,
+            found: known.collect(),
             space,
             next_vector: MESSAGE_VECTORS.start,
         })
+    }
+
+    /// Says in the log what was found.
+    pub fn report(&self) {
+        crate::log_debug!(
+            "PCI by {=str}: {=usize} disks, {=usize} network devices, {=usize} sources of randomness",
+            self.space.mechanism(),
+            self.count(Kind::Disk),
+            self.count(Kind::Link),
+            self.count(Kind::Random),
+        );
     }
 
     /// Devices of a kind, taken ones included.
@@ -112,8 +117,9 @@ impl Devices {
         index: usize,
         frames: &mut FrameAllocator,
         tables: &mut PageTables,
-    ) -> Result<Disk, DeviceError> {
-        self.open(Kind::Disk, index, |place| Disk::open(place, frames, tables))
+    ) -> Result<&'static mut Disk, DeviceError> {
+        let disk = self.open(Kind::Disk, index, |place| Disk::open(place, frames, tables))?;
+        keep(frames, disk)
     }
 
     /// Opens network device `index`.
@@ -125,8 +131,9 @@ impl Devices {
         index: usize,
         frames: &mut FrameAllocator,
         tables: &mut PageTables,
-    ) -> Result<Link, DeviceError> {
-        self.open(Kind::Link, index, |place| Link::open(place, frames, tables))
+    ) -> Result<&'static mut Link, DeviceError> {
+        let link = self.open(Kind::Link, index, |place| Link::open(place, frames, tables))?;
+        keep(frames, link)
     }
 
     /// The best source of randomness: the processor's own instructions, else the first virtio-rng
@@ -138,17 +145,15 @@ impl Devices {
         &mut self,
         frames: &mut FrameAllocator,
         tables: &mut PageTables,
-    ) -> Result<Source, DeviceError> {
-        if let Some(processor) = Processor::new() {
-            return Ok(Source::Processor(processor));
-        }
-        if self.count(Kind::Random) == 0 {
-            return Err(DeviceError::NoEntropy);
-        }
-        self.open(Kind::Random, 0, |place| {
-            RandomDevice::open(place, frames, tables)
-        })
-        .map(Source::Device)
+    ) -> Result<&'static mut Source, DeviceError> {
+        let source = match Processor::new() {
+            Some(processor) => Source::Processor(processor),
+            None if self.count(Kind::Random) == 0 => return Err(DeviceError::NoEntropy),
+            None => Source::Device(self.open(Kind::Random, 0, |place| {
+                RandomDevice::open(place, frames, tables)
+            })?),
+        };
+        keep(frames, source)
     }
 
     fn open<T>(
@@ -186,6 +191,14 @@ impl Devices {
         self.next_vector += 1;
         Ok(opened)
     }
+}
+
+/// Puts a driver into frames of its own: the host's stack is small, and it stays for good.
+fn keep<T>(frames: &mut FrameAllocator, driver: T) -> Result<&'static mut T, DeviceError> {
+    let run = frames
+        .take(storage::frames_for::<T>(1), 1)
+        .map_err(DeviceError::OutOfFrames)?;
+    Ok(storage::place(run.into_state(), driver))
 }
 
 fn kind(function: &Function) -> Option<Kind> {
