@@ -72,8 +72,12 @@ fn run_case(guest: &str, case: &str, expectation: &Expectation) -> Result<(), Fa
 }
 
 fn run_guest(guest: &str, mode: &str, expectation: &Expectation) -> Result<(), Failed> {
-    let machine =
-        built::hosting(&built::micro_guest(guest), "").command_line(format!("mode={mode}"));
+    let kernel = built::micro_guest(guest);
+    let machine = match guest {
+        "block" => built::hosting_with_disk(&kernel, "", &disk()),
+        _ => built::hosting(&kernel, ""),
+    };
+    let machine = machine.command_line(format!("mode={mode}"));
     let outcome = machine.run()?;
     let console = outcome.text();
     let counts = counts(&console);
@@ -97,6 +101,15 @@ fn run_guest(guest: &str, mode: &str, expectation: &Expectation) -> Result<(), F
         )
     };
     judge().map_err(|reason| format!("{reason}\n{}", outcome.report()).into())
+}
+
+/// What `block.c` expects on its disk: 64 KiB of little-endian words, each the next of a linear
+/// congruential generator (Knuth's MMIX multiplier, cut to 32 bits).
+fn disk() -> Vec<u8> {
+    let words = std::iter::successors(Some(1_u32), |word| {
+        Some(word.wrapping_mul(0x4c95_7f2d).wrapping_add(1))
+    });
+    words.take(16 << 10).flat_map(u32::to_le_bytes).collect()
 }
 
 /// The lines `COUNT <name> <instructions>`.

@@ -58,8 +58,17 @@ pub fn machine(application: &str) -> Machine {
 
 /// A machine that hosts `kernel`.
 pub fn hosting(kernel: &[u8], command_line: &str) -> Machine {
-    let archive = Archive::default()
-        .file("kernel", kernel)
-        .file("cmdline", command_line.as_bytes());
+    machine("linux").module(guest(kernel, command_line).finish())
+}
+
+/// The same with a disk in memory.
+pub fn hosting_with_disk(kernel: &[u8], command_line: &str, disk: &[u8]) -> Machine {
+    let archive = guest(kernel, command_line).file("disk0", disk);
     machine("linux").module(archive.finish())
+}
+
+fn guest(kernel: &[u8], command_line: &str) -> Archive {
+    Archive::default()
+        .file("kernel", kernel)
+        .file("cmdline", command_line.as_bytes())
 }

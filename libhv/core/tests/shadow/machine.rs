@@ -309,6 +309,7 @@ impl Machine {
             {
                 Ok(Fault::Repaired) => self.repairs += 1,
                 Ok(Fault::Reflect { error }) => return Seen::Fault(error),
+                Ok(Fault::Device(at)) => panic!("{at} is no device's: this machine has none"),
                 Err(kill) => return Seen::Killed(kill),
             }
         }

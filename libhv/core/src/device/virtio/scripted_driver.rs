@@ -1,5 +1,6 @@
-//! A guest's console driver in miniature, for tests: a bus with one console, RAM, and the far end.
+//! A guest's driver in miniature, for tests: a bus with one device, RAM, and the far end.
 
+use super::VirtioDevice;
 use super::console::{Console, ConsoleBackend, SETTLED};
 use super::registers::{register, status};
 use crate::address::Gpa;
@@ -62,10 +63,15 @@ pub(crate) fn descriptor(address: u64, length: u32, flags: u16, next: u16) -> [u
     bytes
 }
 
-pub(crate) struct Driver {
+/// The driver of one device, whose model is `M`; a console if nothing else is said. `F` is what the test
+/// knows of the far end.
+pub(crate) struct Driver<M = Console<SharedLine>, F = SharedLine> {
     pub(crate) memory: FakeMemory,
-    pub(crate) bus: PciBus<Console<SharedLine>>,
-    line: SharedLine,
+    pub(crate) bus: PciBus<M>,
+    pub(crate) far: F,
+    /// Features that it accepts, of the lower word.
+    features: u32,
+    queues: u16,
 }
 
 impl Driver {
@@ -77,13 +83,7 @@ impl Driver {
             room: usize::MAX,
         };
         let line = SharedLine(Rc::new(RefCell::new(line)));
-        let mut bus = PciBus::new(Gpa::new(RAM as u64));
-        bus.plug(Console::new(line.clone())).unwrap();
-        Self {
-            memory: FakeMemory::with_bytes(RAM),
-            bus,
-            line,
-        }
+        Self::with(Console::new(line.clone()), line, 4)
     }
 
     /// The same after the driver's start-up: both queues enabled, DRIVER_OK set.
@@ -101,10 +101,43 @@ impl Driver {
         }
     }
 
+    pub(crate) fn output(&self) -> Vec<u8> {
+        self.far.0.borrow().output.clone()
+    }
+
+    pub(crate) fn type_in(&mut self, bytes: &[u8]) {
+        self.far.0.borrow_mut().input.extend(bytes);
+    }
+
+    pub(crate) fn waiting_input(&self) -> usize {
+        self.far.0.borrow().input.len()
+    }
+
+    /// How many more bytes the far end takes.
+    pub(crate) fn set_room(&mut self, bytes: usize) {
+        self.far.0.borrow_mut().room = bytes;
+    }
+}
+
+impl<M: VirtioDevice, F> Driver<M, F> {
+    /// A machine with `model` that has just been switched on.
+    pub(crate) fn with(model: M, far: F, features: u32) -> Self {
+        let queues = model.identity().queues;
+        let mut bus = PciBus::new(Gpa::new(RAM as u64));
+        bus.plug(model).unwrap();
+        Self {
+            memory: FakeMemory::with_bytes(RAM),
+            bus,
+            far,
+            features,
+            queues,
+        }
+    }
+
     /// Status, features and queues in the order of Linux 4.4.
     pub(crate) fn start(&mut self) {
         self.negotiate();
-        for queue in [RECEIVE, TRANSMIT] {
+        for queue in 0..self.queues {
             self.set_up(queue, parts(queue));
             self.write(register::QUEUE_ENABLE, Width::Word, 1);
         }
@@ -117,7 +150,7 @@ impl Driver {
         for value in [0, status::ACKNOWLEDGE, status::ACKNOWLEDGE | status::DRIVER] {
             self.set_status(value);
         }
-        for (word, features) in [(0, 4), (1, 1)] {
+        for (word, features) in [(0, self.features), (1, 1)] {
             self.write(register::DRIVER_FEATURE_SELECT, Width::Dword, word);
             self.write(register::DRIVER_FEATURE, Width::Dword, features);
         }
@@ -194,22 +227,5 @@ impl Driver {
             .map(|index| used + 4 + u64::from(index % SIZE) * 8)
             .map(|at| (self.memory.u32_at(at), self.memory.u32_at(at + 4)))
             .collect()
-    }
-
-    pub(crate) fn output(&self) -> Vec<u8> {
-        self.line.0.borrow().output.clone()
-    }
-
-    pub(crate) fn type_in(&mut self, bytes: &[u8]) {
-        self.line.0.borrow_mut().input.extend(bytes);
-    }
-
-    pub(crate) fn waiting_input(&self) -> usize {
-        self.line.0.borrow().input.len()
-    }
-
-    /// How many more bytes the far end takes.
-    pub(crate) fn set_room(&mut self, bytes: usize) {
-        self.line.0.borrow_mut().room = bytes;
     }
 }

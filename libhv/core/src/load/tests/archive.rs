@@ -74,7 +74,7 @@ fn archives_with_files_that_mean_nothing_are_refused() {
     let error = Modules::parse(&unknown).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "unknown file `vmlinuz?[2J`; known: kernel, initrd, cmdline"
+        "unknown file `vmlinuz?[2J`; known: kernel, initrd, cmdline, disk0 to disk3"
     );
     let twice = [cpio(FILE, "kernel", b"a"), cpio(FILE, "kernel", b"b")].concat();
     let error = Modules::parse(&twice).unwrap_err();

@@ -66,7 +66,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         Ok(Emulated::Done)
     }
 
-    /// Both operands' places; `None` when one has none.
+    /// Both operands' places; `None` when one has none, or neither is the device.
     fn places(
         &mut self,
         regs: &Registers,
@@ -75,7 +75,11 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     ) -> Result<Option<[Place; 2]>, Kill> {
         let first = self.place(regs, instruction.first, access, AccessKind::Write)?;
         let second = self.place(regs, instruction.second, access, AccessKind::Read)?;
-        Ok(first.zip(second).map(|(first, second)| [first, second]))
+        let places = first.zip(second).map(|(first, second)| [first, second]);
+        // Without one the guest has changed the instruction since the processor saw it.
+        let has_device =
+            |places: &[Place; 2]| (places.iter()).any(|place| matches!(place, Place::Device(..)));
+        Ok(places.filter(has_device))
     }
 
     fn place(

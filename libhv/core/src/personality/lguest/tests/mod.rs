@@ -2,6 +2,7 @@
 
 mod bounds;
 mod calls;
+mod device_memory;
 mod emulation;
 mod fixture;
 mod frames;
