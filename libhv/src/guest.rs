@@ -226,7 +226,7 @@ impl Guest {
             _ => {
                 if let Some(line) = Pic::line(vector) {
                     if line == COM1_LINE {
-                        hv_hw::uart::console_input_arrived();
+                        hv_hw::uart::console_interrupt();
                     }
                     self.pic.end_of_interrupt(line);
                 }
