@@ -10,8 +10,9 @@ const INTERRUPT_ENABLE: u16 = 1;
 const RECEIVED_DATA: u8 = 1 << 0;
 const TRANSMITTER_READY: u8 = 1 << 1;
 const FIFO_CONTROL: u16 = 2;
-/// FIFOs on and empty, interrupt from the first byte on.
-const FIFO_ON: u8 = 0x07;
+/// FIFOs on and empty. Interrupt from the eighth byte on, or when no more have come for the time of four:
+/// one interrupt for each byte of a pasted text would take longer than the line.
+const FIFO_ON: u8 = 0x87;
 const LINE_CONTROL: u16 = 3;
 const DIVISOR_LATCH: u8 = 1 << 7;
 /// Eight bits, no parity, one stop bit.
