@@ -26,8 +26,8 @@ say = echo "libhv: $1" >&2
 .PHONY: help
 help:
 	@echo 'make run                the demo guest on this terminal'
-	@echo 'make run APP=linux KERNEL=f [INITRD=f] [CMDLINE=s] [MEM=MiB]'
-	@echo '                        that kernel'
+	@echo 'make run APP=linux KERNEL=f [INITRD=f] [CMDLINE=s] [MEM=MiB] [DISK=f] [NET=user]'
+	@echo '                        that kernel; DISK="f g" for several disks'
 	@echo 'make test [UPDATE=1]    all tests; UPDATE=1 rewrites the golden logs'
 	@echo 'make conformance        the LG matrix: what the tests show about each statement of the ABI'
 	@echo 'make check              format, lints, documents, licences'
@@ -42,7 +42,8 @@ help:
 	@echo 'GENERATION=word         the guest'\''s ABI: auto g1 g2 g3 g4 g5 or a Linux version'
 	@echo 'RAM_DISK="f ..."         disks in memory; these files are what they hold at first'
 	@echo 'SMP=n                   processors               LOG=level               off error warn info debug trace'
-	@echo 'RESTART=no              end with 4 instead       V=1                     show commands'
+	@echo 'RESTART=no              end with 4 instead       RNG=no                  no virtio-rng device'
+	@echo 'V=1                     show commands'
 	@echo
 	@echo 'Exit status of make run: 0 powered off, 3 killed, 4 asks for restart, 5 not started, 1 else.'
 
@@ -131,7 +132,7 @@ endef
 $(IMAGES)/%.elf: FORCE $(GUESTS)
 	$(call build_image)
 
-# The same with the shadow tables audited after every exit that changes them.
+# The same with the shadow tables audited after every exit that changes them; and hosts of the tests' own.
 $(TESTED)/%.elf: FORCE $(GUESTS)
 	$(call build_image,--features audit)
 
@@ -168,7 +169,8 @@ guest_arguments = $(call option,kernel,KERNEL) $(call option,initrd,INITRD) $(ca
 run_command = $(RUNNER) $(call option,qemu,QEMU) $(call option,accel,ACCEL) $(call option,smp,SMP) \
 	$(call option,memory,MEM) $(call option,mode,MODE) $(call option,log,LOG) $(call option,restart,RESTART) \
 	$(if $(GENERATION),--append $(call quote,generation=$(GENERATION))) \
-	$(if $(filter-out 0,$(DETERMINISTIC)),--deterministic) $(guest_arguments) $(IMAGES)/$(APP).elf
+	$(if $(filter-out 0,$(DETERMINISTIC)),--deterministic) $(foreach disk,$(DISK),--disk $(call quote,$(disk))) \
+	$(call option,net,NET) $(call option,rng,RNG) $(guest_arguments) $(IMAGES)/$(APP).elf
 
 # make itself would turn every failure into status 2. So its process becomes the runner's, by a function
 # that become.so adds to make. Where that cannot be had, the command runs as any other, and 2 it is.

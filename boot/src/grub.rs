@@ -3,6 +3,7 @@
 use crate::machine::{BootError, COMMAND_LINE, Module, RawMachine};
 use hv_core::address::Hpa;
 use hv_hw::direct_map;
+use hv_hw::pci::firmware::{self, Root};
 use multiboot2::{BootInformation, BootInformationHeader, MemoryAreaType};
 
 pub(crate) use multiboot2::MAGIC;
@@ -30,6 +31,16 @@ pub(crate) unsafe fn read(information: u32) -> Result<RawMachine, BootError> {
             Hpa::new(module.start_address().into()),
             module.module_size().into(),
         ))?;
+    }
+    let root = match (info.rsdp_v2_tag(), info.rsdp_v1_tag()) {
+        (Some(tag), _) => Some((tag.revision(), tag.xsdt_address())),
+        (None, Some(tag)) => Some((0, tag.rsdt_address())),
+        (None, None) => None,
+    };
+    if let Some((revision, at)) = root {
+        let at = Hpa::new(at as u64);
+        // SAFETY: the caller's promise; the boot's tables map the first 4 GiB.
+        raw.ecam = unsafe { firmware::ecam(Root::Table { revision, at }) };
     }
     if let Some(tag) = info.command_line_tag() {
         let text = tag

@@ -12,6 +12,7 @@ pub use machine::{BootError, Machine, Module, RawMachine};
 
 use hv_hw::host_paging::{self, Lifetime, PageTables};
 use hv_hw::uart::{Interrupts, Uart};
+use hv_hw::virtio::Devices;
 
 /// What only an image has: the code that boot loaders enter.
 #[cfg(feature = "image")]
@@ -51,7 +52,7 @@ pub unsafe fn start(magic: u32, information: u32) -> Result<Machine, BootError> 
     hv_hw::log::initialise();
     hv_hw::log::start();
     // SAFETY: the caller's promise.
-    let raw = unsafe {
+    let mut raw = unsafe {
         if magic == grub::MAGIC {
             grub::read(information)
         } else {
@@ -60,8 +61,9 @@ pub unsafe fn start(magic: u32, information: u32) -> Result<Machine, BootError> 
     }?;
     let mut frames = raw.frame_allocator(host_paging::image())?;
     // Built global: isolated mode switches that off with CR4.PGE.
-    let tables = PageTables::host(&mut frames, &raw.ram, Lifetime::Global)?;
+    let mut tables = PageTables::host(&mut frames, &raw.ram, Lifetime::Global)?;
     // SAFETY: the tables map the whole image, its stack included, where it runs, and all RAM.
     unsafe { tables.load() };
-    Ok(Machine::new(raw, frames, tables))
+    let devices = Devices::discover(raw.ecam.take(), &mut frames, &mut tables)?;
+    Ok(Machine::new(raw, frames, tables, devices))
 }

@@ -5,7 +5,10 @@ use core::ops::Range;
 use heapless::Vec;
 use hv_core::address::Hpa;
 use hv_core::frames::{FrameAllocator, OutOfFrames, TooManyRanges};
-use hv_hw::host_paging::PageTables;
+use hv_hw::host_paging::{MapError, PageTables};
+use hv_hw::pci::Ecam;
+use hv_hw::random::Source;
+use hv_hw::virtio::{DeviceError, Devices, Disk, Kind, Link};
 
 /// Ranges of RAM that are kept of a memory map.
 pub const RAM_RANGES: usize = 32;
@@ -53,6 +56,8 @@ pub struct RawMachine {
     pub modules: Vec<Module, MODULES>,
     /// The host's command line.
     pub command_line: Vec<u8, COMMAND_LINE>,
+    /// Where the firmware says that PCI configuration space is in memory.
+    pub ecam: Option<Ecam>,
 }
 
 /// The boot loader left something we cannot work with.
@@ -72,6 +77,8 @@ pub enum BootError {
     ModuleOutsideRam(Module),
     /// Not enough memory for the host's page tables.
     OutOfFrames(OutOfFrames),
+    /// PCI configuration space could not be mapped.
+    ConfigurationSpace(MapError),
 }
 
 impl fmt::Display for BootError {
@@ -88,6 +95,7 @@ impl fmt::Display for BootError {
                 )
             }
             BootError::OutOfFrames(error) => write!(f, "host page tables: {error}"),
+            BootError::ConfigurationSpace(error) => write!(f, "PCI: {error}"),
         }
     }
 }
@@ -97,6 +105,12 @@ impl core::error::Error for BootError {}
 impl From<OutOfFrames> for BootError {
     fn from(error: OutOfFrames) -> Self {
         BootError::OutOfFrames(error)
+    }
+}
+
+impl From<MapError> for BootError {
+    fn from(error: MapError) -> Self {
+        BootError::ConfigurationSpace(error)
     }
 }
 
@@ -169,15 +183,62 @@ pub struct Machine {
     /// The page tables that the host runs on.
     pub tables: PageTables,
     raw: RawMachine,
+    devices: Devices,
 }
 
 impl Machine {
-    pub(crate) fn new(raw: RawMachine, frames: FrameAllocator, tables: PageTables) -> Self {
+    pub(crate) fn new(
+        raw: RawMachine,
+        frames: FrameAllocator,
+        tables: PageTables,
+        devices: Devices,
+    ) -> Self {
         Self {
             frames,
             tables,
             raw,
+            devices,
         }
+    }
+
+    /// Says in the log what devices were found.
+    pub fn report_devices(&self) {
+        self.devices.report();
+    }
+
+    /// Disks that the machine has: virtio-blk devices, in the order of a scan of its buses.
+    pub fn disks(&self) -> usize {
+        self.devices.count(Kind::Disk)
+    }
+
+    /// Opens disk `index`, from 0 on.
+    ///
+    /// # Errors
+    /// When there is no such disk, it was opened before or it cannot be driven.
+    pub fn disk(&mut self, index: usize) -> Result<&'static mut Disk, DeviceError> {
+        self.devices.disk(index, &mut self.frames, &mut self.tables)
+    }
+
+    /// Network links that the machine has: virtio-net devices, in the order of a scan of its buses.
+    pub fn links(&self) -> usize {
+        self.devices.count(Kind::Link)
+    }
+
+    /// Opens network link `index`, from 0 on.
+    ///
+    /// # Errors
+    /// As for [`Machine::disk`].
+    pub fn link(&mut self, index: usize) -> Result<&'static mut Link, DeviceError> {
+        self.devices.link(index, &mut self.frames, &mut self.tables)
+    }
+
+    /// The machine's best source of randomness: the processor's own instructions, else a virtio-rng
+    /// device.
+    ///
+    /// # Errors
+    /// When there is neither, or the device cannot be driven.
+    pub fn entropy(&mut self) -> Result<&'static mut Source, DeviceError> {
+        self.devices.entropy(&mut self.frames, &mut self.tables)
     }
 
     /// The host's command line; empty from the second time on.

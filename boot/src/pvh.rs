@@ -3,6 +3,7 @@
 use crate::machine::{BootError, COMMAND_LINE, Module, RawMachine};
 use hv_core::address::Hpa;
 use hv_hw::direct_map;
+use hv_hw::pci::firmware::{self, Root};
 
 /// "xEn3", with the high bit of the E set.
 const MAGIC: u32 = 0x336e_c578;
@@ -74,6 +75,11 @@ pub(crate) unsafe fn read(information: u32) -> Result<RawMachine, BootError> {
         // SAFETY: the caller's promise.
         let entry: ModuleEntry = unsafe { copy(info.modules, index)? };
         raw.add_module(Module::new(Hpa::new(entry.address), entry.size))?;
+    }
+    if info.root_pointer != 0 {
+        let root = Root::Pointer(Hpa::new(info.root_pointer));
+        // SAFETY: the caller's promise; the boot's tables map the first 4 GiB.
+        raw.ecam = unsafe { firmware::ecam(root) };
     }
     if info.command_line != 0 {
         for index in 0.. {

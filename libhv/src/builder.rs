@@ -28,6 +28,7 @@ use hv_hw::pic::Pic;
 use hv_hw::storage;
 use hv_hw::switch::{Isolation, Switch};
 use hv_hw::table_pool::{Cell, FixedPool};
+use hv_hw::virtio::DeviceError;
 
 /// One mebibyte.
 pub const MIB: u64 = 1 << 20;
@@ -163,6 +164,27 @@ impl Builder {
         self
     }
 
+    /// Gives the guest all disks and network links that the machine has, and a source of randomness
+    /// if it has one.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub fn machine_devices(mut self) -> Result<Self, StartError> {
+        for index in 0..self.machine.disks() {
+            let disk = self.machine.disk(index)?;
+            self = self.device(Device::block(disk));
+        }
+        for index in 0..self.machine.links() {
+            let link = self.machine.link(index)?;
+            self = self.device(Device::net(link));
+        }
+        match self.machine.entropy() {
+            Ok(source) => Ok(self.device(Device::rng(source))),
+            Err(DeviceError::NoEntropy) => Ok(self),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Loads the guest and makes the hardware ready for it.
     ///
     /// # Errors
@@ -174,6 +196,7 @@ impl Builder {
         if let Some(level) = options.log {
             hv_hw::log::set_level(level);
         }
+        self.machine.report_devices();
         let module = self
             .machine
             .modules()

@@ -106,10 +106,10 @@ pub struct SerialPort(Uart);
 impl ConsoleBackend for SerialPort {
     fn write(&mut self, byte: u8) -> Result<(), Full> {
         if self.0.try_send(byte) {
-            Ok(())
-        } else {
-            Err(Full)
+            return Ok(());
         }
+        self.0.await_room();
+        Err(Full)
     }
 
     fn read(&mut self) -> Option<u8> {

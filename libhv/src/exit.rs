@@ -4,6 +4,7 @@ use core::fmt;
 use hv_core::device::Width;
 use hv_core::kill::{Kill, Message};
 use hv_core::load::LoadError;
+use hv_hw::virtio::DeviceError;
 
 /// Why [`Guest::run`](crate::Guest::run) returned. Owned: it borrows nothing of the guest.
 #[derive(Debug)]
@@ -83,6 +84,8 @@ pub enum StartError {
         /// Most, in MiB.
         most: u64,
     },
+    /// A device of the machine's cannot be used.
+    Device(DeviceError),
 }
 
 /// The text of a configuration error, cut at its capacity.
@@ -115,6 +118,7 @@ impl fmt::Display for StartError {
                 f,
                 "guest memory of {wanted} bytes: it has to be {least} MiB to {most} MiB, in whole pages"
             ),
+            StartError::Device(error) => write!(f, "{error}"),
         }
     }
 }
@@ -188,6 +192,12 @@ fn cut<const N: usize>(value: impl fmt::Display) -> heapless::String<N> {
 impl From<LoadError> for StartError {
     fn from(error: LoadError) -> Self {
         StartError::Load(error)
+    }
+}
+
+impl From<DeviceError> for StartError {
+    fn from(error: DeviceError) -> Self {
+        StartError::Device(error)
     }
 }
 

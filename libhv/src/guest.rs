@@ -13,7 +13,7 @@ use hv_core::personality::lguest::{Changes, Counters, Lguest};
 use hv_core::personality::{BadIrq, End, Next, NoHandler, Trap, Ts};
 use hv_core::registers::Registers;
 use hv_core::shadow::{self, AnyFormatShadow, Invalidation, Slot};
-use hv_hw::apic::{SPURIOUS_VECTOR, TIMER_VECTOR};
+use hv_hw::apic::{MESSAGE_VECTORS, SPURIOUS_VECTOR, TIMER_VECTOR};
 use hv_hw::clock::{Clocks, Timer};
 use hv_hw::guest_ram::DirectRam;
 use hv_hw::guest_space::GuestSpace;
@@ -228,10 +228,11 @@ impl Guest {
         match vector {
             TIMER_VECTOR => self.timer.expired(),
             SPURIOUS_VECTOR => {}
+            vector if MESSAGE_VECTORS.contains(&vector) => self.timer.end_of_message(),
             _ => {
                 if let Some(line) = Pic::line(vector) {
                     if line == COM1_LINE {
-                        hv_hw::uart::console_input_arrived();
+                        hv_hw::uart::console_interrupt();
                     }
                     self.pic.end_of_interrupt(line);
                 }

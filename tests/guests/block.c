@@ -78,7 +78,8 @@ static void put(u32 index, void *address, u32 length, u16 flags)
 	descriptors[index] = (struct descriptor){ (u32)address, 0, length, flags, index + 1 };
 }
 
-/* Makes the chain at descriptor 0 available, and waits a while; whether it came back. */
+/* Makes the chain at descriptor 0 available, and waits until it comes back or the device gives up; whether it
+ * came back. */
 static u32 submit(void)
 {
 	u16 before = used[1];
@@ -86,8 +87,8 @@ static u32 submit(void)
 	avail[2 + avail[1] % 256] = 0;
 	avail[1]++;
 	by->write(DISK, NOTIFY, 2, 0);
-	for (u32 i = 0; i < 1000 && used[1] == before; i++)
-		by->read(DISK, DEVICE_STATUS, 1);
+	while (used[1] == before && !(by->read(DISK, DEVICE_STATUS, 1) & NEEDS_RESET))
+		;
 	return used[1] != before;
 }
 

@@ -4,7 +4,7 @@
 use hv_tests::conformance::evidence;
 use hv_tests::expectation::{Case, Expectation, kill_cases, verdicts};
 use hv_tests::golden::Numbers;
-use hv_tests::{built, golden};
+use hv_tests::{block_guest, built, golden};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 const MODES: [&str; 2] = ["shared", "isolated"];
@@ -178,7 +178,7 @@ fn run_case(guest: &str, trial: &str, case: &Case) -> Result<(), Failed> {
 fn run_guest(guest: &str, mode: &str, expectation: &Expectation) -> Result<(), Failed> {
     let kernel = built::micro_guest(guest);
     let machine = match guest {
-        "block" => built::hosting_with_disk(&kernel, "", &disk()),
+        "block" => built::hosting_with_disk(&kernel, "", &block_guest::disk()),
         _ => built::hosting(&kernel, ""),
     };
     let machine = machine.command_line(format!("mode={mode}"));
@@ -207,15 +207,6 @@ fn run_guest(guest: &str, mode: &str, expectation: &Expectation) -> Result<(), F
     let judged = judge();
     evidence::record(&format!("{guest}::{mode}"), &judged, &console);
     judged.map_err(|reason| format!("{reason}\n{}", outcome.report()).into())
-}
-
-/// What `block.c` expects on its disk: 64 KiB of little-endian words, each the next of a linear
-/// congruential generator (Knuth's MMIX multiplier, cut to 32 bits).
-fn disk() -> Vec<u8> {
-    let words = std::iter::successors(Some(1_u32), |word| {
-        Some(word.wrapping_mul(0x4c95_7f2d).wrapping_add(1))
-    });
-    words.take(16 << 10).flat_map(u32::to_le_bytes).collect()
 }
 
 /// The lines `COUNT <name> <instructions>`.

@@ -3,6 +3,7 @@
 //! `make test` builds the images and names their places in the environment; a test that does not
 //! find what it needs fails.
 
+pub mod block_guest;
 pub mod built;
 pub mod conformance;
 pub mod expectation;

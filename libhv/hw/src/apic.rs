@@ -2,11 +2,16 @@
 //!
 //! Register offsets and fields: Intel SDM volume 3, chapter 11.
 
+use core::ops::Range;
 use core::ptr::NonNull;
 use hv_core::address::Hpa;
+use raw_cpuid::CpuId;
 use volatile::VolatilePtr;
 use x86_64::registers::model_specific::Msr;
 
+/// Vectors for the messages of devices: above the 8259's lines and the guest's system call, below the
+/// timer.
+pub const MESSAGE_VECTORS: Range<u8> = 0x90..0xe0;
 /// Vector of the timer interrupt.
 pub const TIMER_VECTOR: u8 = 0xe0;
 /// Vector that the APIC raises when an interrupt vanished before delivery. Needs no end-of-interrupt.
@@ -29,6 +34,33 @@ const TIMER_INITIAL: usize = 0x380;
 const TIMER_CURRENT: usize = 0x390;
 const TIMER_DIVIDE: usize = 0x3e0;
 const DIVIDE_BY_16: u32 = 0b0011;
+
+/// Address that a device writes to in order to interrupt a processor (Intel SDM volume 3, 11.11.1);
+/// the processor's APIC number goes to bits 12 to 19.
+const MESSAGE_ADDRESS: u32 = 0xfee0_0000;
+
+/// What a device has to write, and where, to raise an interrupt on this processor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// Address on the memory bus.
+    pub address: u32,
+    /// Value: edge triggered, fixed delivery, the vector in bits 0 to 7.
+    pub data: u32,
+}
+
+impl Message {
+    /// The message for `vector` to the processor that this runs on.
+    pub fn to_this_processor(vector: u8) -> Self {
+        // The initial number, which messages in xAPIC mode go by: 8 bits.
+        let processor = CpuId::new()
+            .get_feature_info()
+            .map_or(0, |features| features.initial_local_apic_id());
+        Self {
+            address: MESSAGE_ADDRESS | u32::from(processor) << 12,
+            data: u32::from(vector),
+        }
+    }
+}
 
 /// The local APIC of this processor, in xAPIC mode.
 pub struct LocalApic {

@@ -123,6 +123,11 @@ impl Timer {
         Self { apic, armed: None }
     }
 
+    /// Ends an interrupt in service that a device's message raised.
+    pub fn end_of_message(&self) {
+        self.apic.end_of_interrupt();
+    }
+
     /// Whether an interrupt is under way that comes at `deadline` or earlier.
     pub fn covers(&self, deadline: Option<Nanos>) -> bool {
         match (self.armed, deadline) {

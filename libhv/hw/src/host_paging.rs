@@ -5,6 +5,7 @@
 
 use crate::direct_map;
 use crate::entry_area::ExceptionStack;
+use core::fmt;
 use core::ops::Range;
 use core::ptr::NonNull;
 use hv_core::address::{Hpa, PAGE_SIZE};
@@ -65,6 +66,36 @@ pub enum Lifetime {
     Global,
     /// They do not: isolated mode loads CR3 so that they are gone.
     UntilCr3Load,
+}
+
+/// Device memory could not be mapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MapError {
+    /// It does not lie wholly where the direct map has a place for it.
+    OutOfReach(Hpa),
+    /// There are no frames for the tables.
+    OutOfFrames(OutOfFrames),
+}
+
+impl fmt::Display for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MapError::OutOfReach(at) => write!(
+                f,
+                "device memory at {at} lies beyond the {} GiB that the host can map",
+                direct_map::SIZE >> 30
+            ),
+            MapError::OutOfFrames(error) => write!(f, "page tables for a device: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for MapError {}
+
+impl From<OutOfFrames> for MapError {
+    fn from(error: OutOfFrames) -> Self {
+        MapError::OutOfFrames(error)
+    }
 }
 
 /// A part of the image, in linear addresses, with its rights.
@@ -216,6 +247,29 @@ impl PageTables {
             SMALL_PAGE,
         )?;
         Ok(pointer)
+    }
+
+    /// Maps the pages that `bytes` bytes of device memory at `start` touch, as [`Self::map_device`]
+    /// does, and returns where the first byte is.
+    ///
+    /// # Errors
+    /// When part of it is out of the direct map's reach or there are no frames for the tables.
+    pub fn map_device_range(
+        &mut self,
+        frames: &mut FrameAllocator,
+        start: Hpa,
+        bytes: u64,
+    ) -> Result<NonNull<u8>, MapError> {
+        let end = start
+            .checked_add(bytes)
+            .filter(|end| end.raw() <= direct_map::SIZE)
+            .ok_or(MapError::OutOfReach(start))?;
+        let mut page = start.page_start();
+        while page < end {
+            self.map_device(frames, page)?;
+            page = page.wrapping_add(SMALL_PAGE);
+        }
+        Ok(direct_map::pointer(start))
     }
 
     /// Makes these the tables in use.

@@ -18,13 +18,16 @@ pub mod heap;
 pub mod host_paging;
 pub mod log;
 pub mod panic;
+pub mod pci;
 pub mod pic;
 mod pit;
+pub mod random;
 mod rtc;
 pub mod storage;
 pub mod switch;
 pub mod table_pool;
 pub mod uart;
+pub mod virtio;
 
 #[cfg(feature = "image")]
 core::arch::global_asm!(include_str!("memory_functions.S"), options(att_syntax));

@@ -2,15 +2,17 @@
 //!
 //! Registers and bits: PC16550D data sheet, section 8.
 
-use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
 use x86_64::instructions::port::Port;
 
 const DATA: u16 = 0;
 const INTERRUPT_ENABLE: u16 = 1;
 const RECEIVED_DATA: u8 = 1 << 0;
+const TRANSMITTER_READY: u8 = 1 << 1;
 const FIFO_CONTROL: u16 = 2;
-/// FIFOs on and empty, interrupt from the first byte on.
-const FIFO_ON: u8 = 0x07;
+/// FIFOs on and empty. Interrupt from the eighth byte on, or when no more have come for the time of four:
+/// one interrupt for each byte of a pasted text would take longer than the line.
+const FIFO_ON: u8 = 0x87;
 const LINE_CONTROL: u16 = 3;
 const DIVISOR_LATCH: u8 = 1 << 7;
 /// Eight bits, no parity, one stop bit.
@@ -37,9 +39,27 @@ static CONSOLE_INPUT: AtomicBool = AtomicBool::new(true);
 static EARLY_INPUT: AtomicU16 = AtomicU16::new(0);
 const EARLY: u16 = 1 << 8;
 
+/// What COM1 interrupts for at the moment.
+///
+/// Both causes share one line, whose edges are all that the interrupt controller sees. A cause that stays
+/// would hide the other, so an interrupt switches both off, and whoever has to wait again switches its own
+/// on: the receiver when it has been read empty, the transmitter when it is full.
+static CONSOLE_INTERRUPTS: AtomicU8 = AtomicU8::new(0);
+
 /// COM1's interrupt came.
-pub fn console_input_arrived() {
+pub fn console_interrupt() {
+    CONSOLE_INTERRUPTS.store(0, Ordering::Relaxed);
+    Uart::com1().write(INTERRUPT_ENABLE, 0);
     CONSOLE_INPUT.store(true, Ordering::Relaxed);
+}
+
+/// Lets COM1 interrupt for one more cause, at once if it is there already.
+fn await_console(cause: u8) {
+    let causes = CONSOLE_INTERRUPTS.load(Ordering::Relaxed);
+    if causes & cause == 0 {
+        CONSOLE_INTERRUPTS.store(causes | cause, Ordering::Relaxed);
+        Uart::com1().write(INTERRUPT_ENABLE, causes | cause);
+    }
 }
 
 /// What a port interrupts for.
@@ -94,8 +114,11 @@ impl Uart {
         let waiting = self.read(LINE_STATUS) & DATA_READY != 0;
         let byte = if waiting { self.read(DATA) } else { 0 };
         self.write(FIFO_CONTROL, FIFO_ON);
-        if waiting && interrupts != 0 {
-            EARLY_INPUT.store(EARLY | u16::from(byte), Ordering::Relaxed);
+        if interrupts != 0 {
+            CONSOLE_INTERRUPTS.store(interrupts, Ordering::Relaxed);
+            if waiting {
+                EARLY_INPUT.store(EARLY | u16::from(byte), Ordering::Relaxed);
+            }
         }
         self.write(MODEM_CONTROL, MODEM_READY);
         self.write(INTERRUPT_ENABLE, interrupts);
@@ -112,6 +135,11 @@ impl Uart {
         self.room -= 1;
         self.write(DATA, byte);
         true
+    }
+
+    /// Interrupts once the transmitter takes a byte again. Of COM1 only.
+    pub fn await_room(&self) {
+        await_console(TRANSMITTER_READY);
     }
 
     /// Sends a byte, waiting for the transmitter.
@@ -133,6 +161,7 @@ impl Uart {
         }
         if self.read(LINE_STATUS) & DATA_READY == 0 {
             CONSOLE_INPUT.store(false, Ordering::Relaxed);
+            await_console(RECEIVED_DATA);
             return None;
         }
         Some(self.read(DATA))

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod archive;
+mod device;
 mod error;
 mod log;
 mod machine;
@@ -18,6 +19,7 @@ mod monitor;
 mod outcome;
 mod running;
 
+pub use device::{Device, Network};
 pub use error::RunError;
 pub use log::{LogDecoder, LogLine, STOP};
 pub use machine::{Accelerator, Clock, Machine};

@@ -1,5 +1,6 @@
 //! What a machine is made of, and the QEMU command line that says so.
 
+use crate::device::Device;
 use crate::error::RunError;
 use crate::outcome::Outcome;
 use crate::running::{Running, Watcher};
@@ -52,6 +53,7 @@ pub struct Machine {
     module: Option<Vec<u8>>,
     deadline: Option<Duration>,
     gdb: Option<String>,
+    devices: Vec<Device>,
 }
 
 impl Machine {
@@ -84,6 +86,7 @@ impl Machine {
             module: None,
             deadline: Some(DEADLINE),
             gdb: None,
+            devices: Vec::new(),
         }
     }
 
@@ -147,6 +150,12 @@ impl Machine {
         self
     }
 
+    /// One more device.
+    pub fn device(mut self, device: Device) -> Self {
+        self.devices.push(device);
+        self
+    }
+
     /// Runs the machine to its end, without input.
     pub fn run(&self) -> Result<Outcome, RunError> {
         Ok(self.spawn()?.wait())
@@ -165,6 +174,7 @@ impl Machine {
     pub fn spawn_with(&self, input: PipeReader, watcher: Watcher) -> Result<Running, RunError> {
         let (Medium::Kernel(medium) | Medium::Disc(medium)) = &self.medium;
         std::fs::File::open(medium).map_err(RunError::read(medium))?;
+        self.devices.iter().try_for_each(Device::check)?;
         let strings =
             std::fs::read(&self.log_strings).map_err(RunError::read(&self.log_strings))?;
         Running::start(self, &strings, input, watcher)
@@ -209,6 +219,8 @@ impl Machine {
                 "shift=0,sleep=off",
                 "-rtc",
                 "base=2026-01-01T00:00:00,clock=vm",
+                "-seed",
+                "1",
             ]);
         }
         let socket = |name: &str| {
@@ -237,6 +249,9 @@ impl Machine {
         if let Some(device) = &self.gdb {
             add(&["-S", "-gdb", device]);
         }
+        for (index, device) in self.devices.iter().enumerate() {
+            arguments.extend(device.arguments(index).into_iter().map(OsString::from));
+        }
         match &self.medium {
             Medium::Kernel(image) => {
                 arguments.extend(["-kernel".into(), image.into()]);
@@ -254,6 +269,7 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Network;
 
     fn line(machine: &Machine) -> String {
         let arguments = machine.arguments(Path::new("/d,ir"));
@@ -308,7 +324,46 @@ mod tests {
 
     #[test]
     fn commas_in_paths_are_doubled_for_qemu() {
-        assert!(line(&Machine::new("i")).contains("path=/d,,ir/log"));
+        let machine = Machine::new("i").device(Device::Disk("a,b".into()));
+        let line = line(&machine);
+        assert!(line.contains("path=/d,,ir/log"), "{line}");
+        assert!(line.contains("file=a,,b,"), "{line}");
+    }
+
+    #[test]
+    fn devices_have_names_of_their_own() {
+        let machine = Machine::new("i")
+            .device(Device::Disk("a".into()))
+            .device(Device::Network(Network::User))
+            .device(Device::Disk("b".into()))
+            .device(Device::Entropy);
+        let line = line(&machine);
+        for part in [
+            "file=a,if=none,format=raw,id=disk0 -device virtio-blk-pci,disable-legacy=on,drive=disk0",
+            "-netdev user,id=net1 -device virtio-net-pci,disable-legacy=on,netdev=net1",
+            "file=b,if=none,format=raw,id=disk2 -device virtio-blk-pci,disable-legacy=on,drive=disk2",
+            "-device virtio-rng-pci,disable-legacy=on",
+        ] {
+            assert!(line.contains(part), "{part} is not in {line}");
+        }
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_used_is_named_before_qemu_starts() {
+        let directory = tempfile::tempdir().unwrap();
+        let image = directory.path().join("image");
+        std::fs::write(&image, "").unwrap();
+        let reason = |disk: &Path| {
+            let machine = Machine::new(&image).device(Device::Disk(disk.into()));
+            machine.run().unwrap_err().to_string()
+        };
+        let missing = reason(Path::new("/no/such/disk"));
+        assert!(
+            missing.starts_with("cannot read /no/such/disk: "),
+            "{missing}"
+        );
+        let no_file = reason(directory.path());
+        assert!(no_file.starts_with("cannot write "), "{no_file}");
     }
 
     #[test]

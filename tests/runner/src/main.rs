@@ -4,7 +4,9 @@ mod terminal;
 
 use clap::{Parser, ValueEnum};
 use hv_runner::archive::Archive;
-use hv_runner::{Accelerator, Clock, LogLine, Machine, Outcome, RunError, STOP, Watcher};
+use hv_runner::{
+    Accelerator, Clock, Device, LogLine, Machine, Network, Outcome, RunError, STOP, Watcher,
+};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,6 +32,20 @@ enum Restart {
     /// Boot the image again, with the input that is left.
     Yes,
     /// Exit with status 4.
+    No,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Net {
+    /// QEMU's own network, in which this machine is 10.0.2.2.
+    User,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Rng {
+    /// A virtio-rng device.
+    Yes,
+    /// None.
     No,
 }
 
@@ -82,6 +98,15 @@ struct Arguments {
     /// Time counts instructions: runs repeat exactly.
     #[arg(long)]
     deterministic: bool,
+    /// A disk: the machine writes to this file. May be given several times.
+    #[arg(long)]
+    disk: Vec<PathBuf>,
+    /// A network device.
+    #[arg(long, value_enum)]
+    net: Option<Net>,
+    /// Whether the machine has a device that makes random numbers.
+    #[arg(long, value_enum, default_value = "yes")]
+    rng: Rng,
     /// What happens when the guest asks for a restart.
     #[arg(long, value_enum, default_value = "yes")]
     restart: Restart,
@@ -156,6 +181,15 @@ impl Arguments {
             .deadline(None);
         if let Some(module) = self.module()? {
             machine = machine.module(module);
+        }
+        for disk in &self.disk {
+            machine = machine.device(Device::Disk(disk.clone()));
+        }
+        if let Some(Net::User) = self.net {
+            machine = machine.device(Device::Network(Network::User));
+        }
+        if self.rng == Rng::Yes {
+            machine = machine.device(Device::Entropy);
         }
         if let Some(device) = &self.gdb {
             machine = machine.gdb(device);

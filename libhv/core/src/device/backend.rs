@@ -13,7 +13,8 @@ pub const SERIAL: usize = 20;
 /// and a VLAN tag, without checksum.
 pub const FRAME: usize = 1518;
 
-/// The far end did not take what it was given, and has kept nothing of it; it may take it later.
+/// The far end did not take what it was given, and has kept nothing of it. When it may take it, it causes
+/// an interrupt of the host's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
 

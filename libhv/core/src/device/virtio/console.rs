@@ -205,7 +205,8 @@ impl<B: ConsoleBackend> Console<B> {
             memory.read(buffer.at, chunk)?;
             for byte in chunk.iter() {
                 if self.backend.write(*byte).is_err() {
-                    return Ok(Work::More);
+                    // The far end says when it is not full any more.
+                    return Ok(Work::Done);
                 }
                 self.transmit.advance(1);
             }
@@ -320,7 +321,7 @@ impl<B: ConsoleBackend> VirtioDevice for Console<B> {
         };
         let sent = match self.flush_emergency() {
             Ok(()) => self.transmit(memory, transmit)?,
-            Err(Full) => Work::More,
+            Err(Full) => Work::Done,
         };
         Ok(sent.and(self.receive(memory, receive)?))
     }

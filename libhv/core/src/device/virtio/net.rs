@@ -104,7 +104,8 @@ impl<L: Link> Net<L> {
             let frame = self.sending.frame();
             // What is no frame is dropped, as a wire would.
             if frame.len() >= SHORTEST && self.link.send(frame) == Err(Full) {
-                return Ok(Work::More);
+                // The link says when it has room again.
+                return Ok(Work::Done);
             }
             if let Some(chain) = self.sent.take() {
                 queue.push(memory, chain, 0)?;
