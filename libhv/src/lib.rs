@@ -24,7 +24,7 @@ pub use hv_hw::virtio::DeviceError;
 
 /// What an application needs.
 pub mod prelude {
-    pub use crate::{Com1, Console, Exit, Guest, MIB, Machine, StartError, Status, Stop};
+    pub use crate::{Com1, Console, Device, Exit, Guest, MIB, Machine, StartError, Status, Stop};
 }
 
 /// What `entry!` expands to; not for applications.
