@@ -39,7 +39,9 @@ pub mod generation {
 
 /// What an application needs.
 pub mod prelude {
-    pub use crate::{Com1, Console, Exit, Guest, MIB, Machine, Paging, StartError, Status, Stop};
+    pub use crate::{
+        Com1, Console, Device, Exit, Guest, MIB, Machine, Paging, StartError, Status, Stop,
+    };
 }
 
 /// What `entry!` expands to; not for applications.

@@ -1,6 +1,7 @@
 //! Devices that a machine has beside its serial ports, all behind virtio-pci.
 
 use crate::error::RunError;
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -31,19 +32,25 @@ pub enum Network {
     },
 }
 
-impl Device {
-    /// Finds out whether QEMU could use it, while there is somebody to tell.
-    pub(crate) fn check(&self) -> Result<(), RunError> {
-        let Device::Disk(path) = self else {
-            return Ok(());
+/// Finds out whether QEMU could use the devices, while there is somebody to tell.
+pub(crate) fn check(devices: &[Device]) -> Result<(), RunError> {
+    let mut seen = HashSet::new();
+    for device in devices {
+        let Device::Disk(path) = device else {
+            continue;
         };
         File::open(path).map_err(RunError::read(path))?;
         let written = File::options().write(true).open(path);
-        written
-            .map(drop)
-            .map_err(|error| RunError::Write(path.clone(), error))
+        written.map_err(|error| RunError::Write(path.clone(), error))?;
+        let file = path.canonicalize().map_err(RunError::read(path))?;
+        if !seen.insert(file) {
+            return Err(RunError::Twice(path.clone()));
+        }
     }
+    Ok(())
+}
 
+impl Device {
     /// QEMU's arguments for the device, the `index`th of the machine.
     pub(crate) fn arguments(&self, index: usize) -> Vec<String> {
         // Without the interface before virtio 1.0, which nobody here speaks.

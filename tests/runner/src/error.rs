@@ -12,6 +12,8 @@ pub enum RunError {
     Read(PathBuf, io::Error),
     /// A file that was asked for.
     Write(PathBuf, io::Error),
+    /// A file that was given as two disks: each would overwrite what the other wrote.
+    Twice(PathBuf),
     /// QEMU itself.
     Start(PathBuf, io::Error),
     /// A pipe or a socket to QEMU.
@@ -40,6 +42,9 @@ impl fmt::Display for RunError {
         match self {
             RunError::Read(path, error) => write!(f, "cannot read {}: {error}", path.display()),
             RunError::Write(path, error) => write!(f, "cannot write {}: {error}", path.display()),
+            RunError::Twice(path) => {
+                write!(f, "{} is two disks of one machine", path.display())
+            }
             RunError::Start(path, error) => write!(f, "cannot start {}: {error}", path.display()),
             RunError::Connection(what, error) => write!(f, "{what}: {error}"),
             RunError::Unexpected { wanted, got } => {

@@ -1,6 +1,6 @@
 //! What a machine is made of, and the QEMU command line that says so.
 
-use crate::device::Device;
+use crate::device::{self, Device};
 use crate::error::RunError;
 use crate::outcome::Outcome;
 use crate::running::{Running, Watcher};
@@ -174,7 +174,7 @@ impl Machine {
     pub fn spawn_with(&self, input: PipeReader, watcher: Watcher) -> Result<Running, RunError> {
         let (Medium::Kernel(medium) | Medium::Disc(medium)) = &self.medium;
         std::fs::File::open(medium).map_err(RunError::read(medium))?;
-        self.devices.iter().try_for_each(Device::check)?;
+        device::check(&self.devices)?;
         let strings =
             std::fs::read(&self.log_strings).map_err(RunError::read(&self.log_strings))?;
         Running::start(self, &strings, input, watcher)
@@ -364,6 +364,14 @@ mod tests {
         );
         let no_file = reason(directory.path());
         assert!(no_file.starts_with("cannot write "), "{no_file}");
+        let twice = Machine::new(&image)
+            .device(Device::Disk(image.clone()))
+            .device(Device::Disk(directory.path().join("./image")));
+        let twice = twice.run().unwrap_err().to_string();
+        assert!(
+            twice.ends_with("./image is two disks of one machine"),
+            "{twice}"
+        );
     }
 
     #[test]

@@ -5,7 +5,8 @@ use super::dma::{self, HostMemory};
 use crate::apic::Message;
 use crate::direct_map;
 use crate::host_paging::PageTables;
-use crate::pci::{ConfigurationSpace, msix};
+use crate::pci::ConfigurationSpace;
+use crate::pci::msix::{self, TablePlace};
 use core::mem::offset_of;
 use core::ptr::NonNull;
 use core::sync::atomic::{Ordering, fence};
@@ -29,6 +30,11 @@ const VERSION_1: u64 = 1 << 32;
 const ACCESS_PLATFORM: u64 = 1 << 33;
 /// Devices use a few KiB; a notification page for each of 1024 queues makes it 8 MiB.
 pub const LARGEST_BAR: u64 = 16 << 20;
+/// BARs of a function.
+const BARS: usize = 6;
+/// Offsets in a capability of virtio's: the BAR, and where in it (virtio 1.0, 4.1.4).
+const CAPABILITY_BAR: u8 = 4;
+const CAPABILITY_OFFSET: u8 = 8;
 /// Value of a vector register: no vector.
 const NO_VECTOR: u16 = 0xffff;
 /// Polls for the answer to a request at the start, about a second.
@@ -78,60 +84,11 @@ impl Device {
     ) -> Result<Self, Trouble> {
         let Place { space, at, vector } = place;
         let mut root = PciRoot::new(space.clone());
-        let mut messages = None;
-        let mut common = None;
-        let mut bars = [false; 6];
-        for capability in root.capabilities(at) {
-            let bar = match capability.id {
-                msix::CAPABILITY => {
-                    let table = msix::table(space, at, capability.offset);
-                    messages = Some((capability.offset, table));
-                    table.bar
-                }
-                PCI_CAP_ID_VNDR => {
-                    let word = |offset| space.read_word(at, capability.offset.wrapping_add(offset));
-                    let bar = word(4) as u8;
-                    match (capability.private_header >> 8) as u8 {
-                        VIRTIO_PCI_CAP_COMMON_CFG => {
-                            common.get_or_insert((bar, word(8)));
-                        }
-                        VIRTIO_PCI_CAP_NOTIFY_CFG
-                        | VIRTIO_PCI_CAP_ISR_CFG
-                        | VIRTIO_PCI_CAP_DEVICE_CFG => {}
-                        // Others may name BARs that do not exist.
-                        _ => continue,
-                    }
-                    bar
-                }
-                _ => continue,
-            };
-            // BARs from 6 on are reserved values: not for us (virtio 1.0, 4.1.4.1).
-            if let Some(used) = bars.get_mut(usize::from(bar)) {
-                *used = true;
-            }
-        }
-        let (capability, table) = messages.ok_or(Trouble::NoMessages)?;
-        let (common_bar, common_offset) = common.ok_or(Trouble::Legacy)?;
-        let mut places = [None; 6];
-        for bar in 0..6 {
-            if bars[usize::from(bar)] {
-                places[usize::from(bar)] = Some(map_bar(&mut root, at, bar, frames, tables)?);
-            }
-        }
-        let inside = |bar: u8, offset: u32, bytes: u64| {
-            places
-                .get(usize::from(bar))
-                .copied()
-                .flatten()
-                .filter(|(_, size)| u64::from(offset) + bytes <= *size)
-                .map(|(start, _): (Hpa, u64)| {
-                    direct_map::pointer(start.wrapping_add(u64::from(offset)))
-                })
-                .ok_or(Trouble::BadBar(bar))
-        };
-        let table = inside(table.bar, table.offset, msix::ENTRY)?;
-        let bytes = size_of::<CommonConfiguration>() as u64;
-        let common = inside(common_bar, common_offset, bytes)?;
+        let found = Capabilities::read(&root, space, at)?;
+        let bars = found.map_bars(&mut root, at, frames, tables)?;
+        let table = bars.pointer(found.table.bar, found.table.offset, msix::ENTRY)?;
+        let (bar, offset) = found.common;
+        let common = bars.pointer(bar, offset, size_of::<CommonConfiguration>() as u64)?;
 
         // Line interrupts off: nobody would end them.
         root.set_command(
@@ -141,7 +98,7 @@ impl Device {
         let transport = PciTransport::new::<HostMemory, _>(&mut root, at)?;
         let message = Message::to_this_processor(vector);
         // SAFETY: `map_bar` mapped the table uncached for good, and each function is opened once.
-        unsafe { msix::route(space, at, capability, table, message) };
+        unsafe { msix::route(space, at, found.messages, table, message) };
         let mut device = Self {
             transport,
             common,
@@ -317,6 +274,97 @@ pub enum Interrupts {
     On,
     /// It need not.
     Off,
+}
+
+/// What a function's capabilities say (virtio 1.0, 4.1.4).
+struct Capabilities {
+    /// Offset of the MSI-X capability.
+    messages: u8,
+    /// Its table.
+    table: TablePlace,
+    /// BAR and offset of the common configuration.
+    common: (u8, u32),
+    /// BARs in which something of it lies.
+    bars: [bool; BARS],
+}
+
+impl Capabilities {
+    fn read(
+        root: &PciRoot<ConfigurationSpace>,
+        space: &ConfigurationSpace,
+        at: DeviceFunction,
+    ) -> Result<Self, Trouble> {
+        let mut messages = None;
+        let mut common = None;
+        let mut bars = [false; BARS];
+        for capability in root.capabilities(at) {
+            let bar = match capability.id {
+                msix::CAPABILITY => {
+                    let table = msix::table(space, at, capability.offset);
+                    messages = Some((capability.offset, table));
+                    table.bar
+                }
+                PCI_CAP_ID_VNDR => {
+                    let word = |offset| space.read_word(at, capability.offset.wrapping_add(offset));
+                    let bar = word(CAPABILITY_BAR) as u8;
+                    match (capability.private_header >> 8) as u8 {
+                        VIRTIO_PCI_CAP_COMMON_CFG => {
+                            common.get_or_insert((bar, word(CAPABILITY_OFFSET)));
+                        }
+                        VIRTIO_PCI_CAP_NOTIFY_CFG
+                        | VIRTIO_PCI_CAP_ISR_CFG
+                        | VIRTIO_PCI_CAP_DEVICE_CFG => {}
+                        // Others may name BARs that do not exist.
+                        _ => continue,
+                    }
+                    bar
+                }
+                _ => continue,
+            };
+            // Numbers from 6 on are reserved: not for us (virtio 1.0, 4.1.4.1).
+            if let Some(used) = bars.get_mut(usize::from(bar)) {
+                *used = true;
+            }
+        }
+        let common = common.ok_or(Trouble::Legacy)?;
+        let (messages, table) = messages.ok_or(Trouble::NoMessages)?;
+        Ok(Self {
+            messages,
+            table,
+            common,
+            bars,
+        })
+    }
+
+    fn map_bars(
+        &self,
+        root: &mut PciRoot<ConfigurationSpace>,
+        at: DeviceFunction,
+        frames: &mut FrameAllocator,
+        tables: &mut PageTables,
+    ) -> Result<Bars, Trouble> {
+        let mut bars = [None; BARS];
+        for (number, (place, used)) in (0..).zip(bars.iter_mut().zip(self.bars)) {
+            if used {
+                *place = Some(map_bar(root, at, number, frames, tables)?);
+            }
+        }
+        Ok(Bars(bars))
+    }
+}
+
+/// Memory BARs that are mapped: where they are, and how large.
+struct Bars([Option<(Hpa, u64)>; BARS]);
+
+impl Bars {
+    /// A pointer to `bytes` bytes of one.
+    fn pointer(&self, bar: u8, offset: u32, bytes: u64) -> Result<NonNull<u8>, Trouble> {
+        let place = self.0.get(usize::from(bar)).copied().flatten();
+        place
+            .filter(|(_, size)| u64::from(offset) + bytes <= *size)
+            .map(|(start, _)| direct_map::pointer(start.wrapping_add(u64::from(offset))))
+            .ok_or(Trouble::BadBar(bar))
+    }
 }
 
 /// Maps a memory BAR and returns where it is and how large.
