@@ -139,8 +139,8 @@ impl Builder {
         self
     }
 
-    /// The guest's paging format; without this it is told from the first root that the guest loads.
-    /// `paging=` comes first.
+    /// The guest's paging format; without this it is told from the first root that the guest loads. Guests with
+    /// three levels that start on tables, of generation G3 and early G4, have to be told so. `paging=` comes first.
     pub fn paging(mut self, paging: Paging) -> Self {
         self.paging = paging;
         self
@@ -187,6 +187,7 @@ impl Builder {
                 .unwrap_or(self.command_line.as_bytes()),
             generation: options.generation.unwrap_or(self.generation),
             page_offset: options.page_offset.unwrap_or(self.page_offset),
+            paging: options.paging.unwrap_or(self.paging),
         };
         let isolation = match options.mode {
             Some(Mode::Shared) => Isolation::Shared,
@@ -200,15 +201,11 @@ impl Builder {
             self.roots = roots as usize;
         }
 
-        if let Some(paging) = options.paging {
-            self.paging = paging;
-        }
-
         let before = self.machine.frames.statistics().free;
         let memory = self.guest_ram()?;
         let devices = self.plug_devices(&memory)?;
         let start = load::load(&memory, &boot)?;
-        let mut shadow = self.shadow()?;
+        let mut shadow = self.shadow(boot.paging)?;
         if let Some(root) = start.root {
             (shadow.new_pgtable(&memory, root)).map_err(StartError::configuration)?;
         }
@@ -287,7 +284,7 @@ impl Builder {
     }
 
     /// An empty shadow, with its budget of tables and the bookkeeping for them.
-    fn shadow(&mut self) -> Result<HostShadow, StartError> {
+    fn shadow(&mut self, paging: Paging) -> Result<HostShadow, StartError> {
         let default = (self.memory / SHADOW_FRACTION).max(LEAST_SHADOW);
         let bytes = self.shadow_budget.unwrap_or(default);
         let tables = (bytes / u64::from(PAGE_SIZE)) as usize;
@@ -308,7 +305,7 @@ impl Builder {
             FixedPool::new(run.into_state(), cells),
             slots,
             self.roots,
-            self.paging,
+            paging,
         ))
     }
 }

@@ -40,7 +40,7 @@ static void self_map(void)
 /* A leaf table used as a root: its entries are top-level entries then. */
 static void leaf_table_as_root(void)
 {
-	u32 *root = new_root();
+	volatile pte *root = new_root();
 	u32 table = kernel_root[USER_WINDOW >> 22] & 0xfffff000;
 	u32 *entries = (u32 *)table;
 	u32 marker = page_of(42);
