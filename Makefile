@@ -91,9 +91,9 @@ OLD_GUESTS := console noirq
 FIRST_GUESTS := write_through
 # Linear mode came with 3.1.
 LINEAR_GUESTS := linear
-# Tables that stand for each other, which three levels do not.
-TWO_LEVEL_GUESTS := tables
-# Page directories, NX, and what only tables with them have.
+# Tables that stand for each other, which three levels do not; and what page tables have no part in.
+TWO_LEVEL_GUESTS := tables $(OLD_GUESTS)
+# Page directories, NX, and what only tables with them have; NAME.elf has three levels too.
 PAE_GUESTS := pae pae_kills pae_roots
 ALL_GUESTS := $(basename $(notdir $(wildcard tests/guests/*.c tests/guests/*.S)))
 OLD_ABLE := $(filter-out $(NEWEST_GUESTS) $(FIRST_GUESTS),$(ALL_GUESTS))
@@ -103,9 +103,9 @@ guests_of_g3 := $(guests_of_g2)
 guests_of_g4 := $(filter-out $(PAE_GUESTS),$(OLD_ABLE))
 guests_of_g3.pae := $(filter-out $(TWO_LEVEL_GUESTS) $(LINEAR_GUESTS),$(OLD_ABLE))
 guests_of_g4.pae := $(filter-out $(TWO_LEVEL_GUESTS),$(OLD_ABLE))
-guests_of_pae := $(filter-out $(OLD_GUESTS),$(guests_of_g4.pae))
+guests_of_pae := $(filter-out $(PAE_GUESTS),$(guests_of_g4.pae))
 MICRO_GUESTS := $(patsubst %,build/tests/guests/%.elf,\
-	$(filter-out $(OLD_GUESTS) $(FIRST_GUESTS) $(PAE_GUESTS),$(ALL_GUESTS)) \
+	$(filter-out $(OLD_GUESTS) $(FIRST_GUESTS),$(ALL_GUESTS)) \
 	$(patsubst tests/guests/%.c,%,$(wildcard tests/guests/hosted/*.c)) \
 	$(foreach word,$(GENERATIONS) $(PAE_WORDS),$(addsuffix .$(word),$(guests_of_$(word)))) \
 	$(foreach word,$(VINTAGES),$(addsuffix .$(word),$(VINTAGE_GUESTS))) \
@@ -120,6 +120,8 @@ build/guests/%.elf: $$(wildcard apps/guests/%/*) linker/guest.ld Makefile
 	$(Q)cd $(@:.elf=.objects) && $(GUEST_CC) -I$(CURDIR)/apps/guests/$* -c $(abspath $(filter %.c %.S,$^))
 	$(Q)$(GUEST_CC) $(@:.elf=.objects)/*.o $(GUEST_LD),-T,linker/guest.ld -o $@
 
+$(PAE_GUESTS:%=build/tests/guests/%.elf): build/tests/guests/%.elf: tests/guests/%.c build/tests/guests/library.pae.o
+	$(Q)$(GUEST_CC) -DPAE=1 -Itests/guests/lib $^ $(GUEST_LD),-T,tests/guests/guest.ld -o $@
 # $1: the word with a dot in front, or nothing; $2: what the world defines. The library is linked once for all
 # guests of a world.
 define micro_world

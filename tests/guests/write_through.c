@@ -1,4 +1,4 @@
-/* expect: stop="guest killed: bad page table entry 0x20000b" status=3 */
+/* expect: stop="guest killed: bad page table entry 0x20002b" status=3 */
 /* PWT in a leaf ended guests of the first two kernels. */
 
 #include "guest.h"

@@ -8,6 +8,7 @@ use hv_tests::expectation::{Case, Expectation, kill_cases, verdicts};
 use hv_tests::golden::Numbers;
 use hv_tests::{built, golden};
 use libtest_mimic::{Arguments, Failed, Trial};
+use std::collections::BTreeSet;
 
 const MODES: [&str; 2] = ["shared", "isolated"];
 /// Counted instructions that these round trips may take, in shared mode.
@@ -189,17 +190,19 @@ fn run_in_world(
     judged.map_err(|reason| format!("{reason}\n{}", outcome.report()).into())
 }
 
-/// The cases of `guest` that it has in a world; in others than the newest, those that show something.
+/// The cases of `guest` that it has in a world; in others than the newest, the first below each list of
+/// statements that it shows.
 fn case_trials(guest: &str, word: &str, cases: &[Case]) -> Vec<Trial> {
     let name = match word {
         "" => guest.to_string(),
         word => format!("{guest}.{word}"),
     };
     let world = World::of_test(&name);
+    let mut shown = BTreeSet::new();
     cases
         .iter()
         .filter(|case| world.iter().all(|world| case.worlds.contains(world)))
-        .filter(|case| word.is_empty() || !case.items.is_empty())
+        .filter(|case| word.is_empty() || !case.items.is_empty() && shown.insert(case.list))
         .map(|case| {
             let (name, case, words) = (name.clone(), case.clone(), told(word));
             let trial = format!("{name}::{}", case.name);

@@ -62,6 +62,8 @@ pub struct Case {
     pub items: Vec<String>,
     /// The guests that it is about.
     pub worlds: Vec<World>,
+    /// Which of the lists of statements it stands below, counted from the top.
+    pub list: usize,
 }
 
 impl Case {
@@ -80,10 +82,11 @@ impl Case {
 /// `[LG-028 LG-125] G1-G4` says what the cases below it show and which guests have them, up to the next
 /// such line. Without the second all have them; it is a scope as in the checklist.
 pub fn kill_cases(table: &str) -> Vec<Case> {
-    let (mut items, mut worlds) = (Vec::new(), World::all());
+    let (mut items, mut worlds, mut list) = (Vec::new(), World::all(), 0);
     let mut cases = Vec::new();
     for line in table.lines().filter(|line| !line.starts_with('#')) {
         if let Some((shown, scope)) = line.strip_prefix('[').and_then(|line| line.split_once(']')) {
+            list += 1;
             items = shown.split_whitespace().map(String::from).collect();
             worlds = match scope.trim() {
                 "" => World::all(),
@@ -100,6 +103,7 @@ pub fn kill_cases(table: &str) -> Vec<Case> {
                 },
                 items: items.clone(),
                 worlds: worlds.clone(),
+                list,
             });
         }
     }
