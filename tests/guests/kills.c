@@ -106,6 +106,25 @@ static void stack_read_only(void)
 	call(LHCALL_SET_STACK, KERNEL_DS, USER_WINDOW + PAGE, 1);
 }
 
+#if HAS_DMA
+
+static void send_section(u32 address, u32 length)
+{
+	static struct {
+		u32 used_len, address[16];
+		u16 length[16];
+	} dma;
+
+	dma.address[0] = address;
+	dma.length[0] = length;
+	call(LHCALL_SEND_DMA, 0, (u32)&dma, 0);
+}
+
+static void dma_long(void) { send_section(FIXED, PAGE + 1); }
+static void dma_over_two_pages(void) { send_section(FIXED + PAGE - 8, 16); }
+
+#endif
+
 static void set_pgd(void) { call(LHCALL_SET_PGD, (u32)kernel_root, TOP_ENTRIES + 1, 0); }
 
 static void set_pte_frame(void)
@@ -235,6 +254,9 @@ static const struct {
 	CASE(guest_page_outside), CASE(guest_page_straddles), CASE(linear_beyond_ram),
 #if HAS_KERNEL_FIELDS
 	CASE(syscall_vector), CASE(kernel_address),
+#endif
+#if HAS_DMA
+	CASE_AFTER_INIT(dma_long), CASE_AFTER_INIT(dma_over_two_pages),
 #endif
 	CASE_AFTER_INIT(init_twice), CASE_AFTER_INIT(call_3), CASE_AFTER_INIT(call_11), CASE_AFTER_INIT(call_13),
 	CASE_AFTER_INIT(call_17), CASE_AFTER_INIT(call_20), CASE_AFTER_INIT(call_max), CASE_AFTER_INIT(crash),
