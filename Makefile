@@ -93,11 +93,13 @@ FIRST_GUESTS := write_through
 LINEAR_GUESTS := linear
 # Tables that stand for each other, which three levels do not; and what page tables have no part in.
 TWO_LEVEL_GUESTS := tables $(OLD_GUESTS)
+# CRASH became SHUTDOWN with 2.6.25.
+RESTART_GUESTS := restart restart_unsaid
 # Page directories, NX, and what only tables with them have; NAME.elf has three levels too.
 PAE_GUESTS := pae pae_kills pae_roots
 ALL_GUESTS := $(basename $(notdir $(wildcard tests/guests/*.c tests/guests/*.S)))
 OLD_ABLE := $(filter-out $(NEWEST_GUESTS) $(FIRST_GUESTS),$(ALL_GUESTS))
-guests_of_g1 := $(filter-out $(PAE_GUESTS) $(LINEAR_GUESTS) restart,$(OLD_ABLE)) $(FIRST_GUESTS)
+guests_of_g1 := $(filter-out $(PAE_GUESTS) $(LINEAR_GUESTS) $(RESTART_GUESTS),$(OLD_ABLE)) $(FIRST_GUESTS)
 guests_of_g2 := $(filter-out $(PAE_GUESTS) $(LINEAR_GUESTS),$(OLD_ABLE))
 guests_of_g3 := $(guests_of_g2)
 guests_of_g4 := $(filter-out $(PAE_GUESTS),$(OLD_ABLE))

@@ -180,6 +180,9 @@ impl Builder {
             Some(module) => Modules::parse(module).map_err(load::LoadError::from)?,
             None => Modules::default(),
         };
+        if let Some(paging) = options.paging {
+            self.paging = paging;
+        }
         let boot = Boot {
             kernel: modules.kernel.or(self.kernel).ok_or(StartError::NoKernel)?,
             initrd: modules.initrd.or(self.initrd).unwrap_or_default(),
@@ -187,7 +190,7 @@ impl Builder {
                 .unwrap_or(self.command_line.as_bytes()),
             generation: options.generation.unwrap_or(self.generation),
             page_offset: options.page_offset.unwrap_or(self.page_offset),
-            paging: options.paging.unwrap_or(self.paging),
+            paging: self.paging,
         };
         let isolation = match options.mode {
             Some(Mode::Shared) => Isolation::Shared,
@@ -205,7 +208,7 @@ impl Builder {
         let memory = self.guest_ram()?;
         let devices = self.plug_devices(&memory)?;
         let start = load::load(&memory, &boot)?;
-        let mut shadow = self.shadow(boot.paging)?;
+        let mut shadow = self.shadow()?;
         if let Some(root) = start.root {
             (shadow.new_pgtable(&memory, root)).map_err(StartError::configuration)?;
         }
@@ -284,7 +287,7 @@ impl Builder {
     }
 
     /// An empty shadow, with its budget of tables and the bookkeeping for them.
-    fn shadow(&mut self, paging: Paging) -> Result<HostShadow, StartError> {
+    fn shadow(&mut self) -> Result<HostShadow, StartError> {
         let default = (self.memory / SHADOW_FRACTION).max(LEAST_SHADOW);
         let bytes = self.shadow_budget.unwrap_or(default);
         let tables = (bytes / u64::from(PAGE_SIZE)) as usize;
@@ -305,7 +308,7 @@ impl Builder {
             FixedPool::new(run.into_state(), cells),
             slots,
             self.roots,
-            paging,
+            self.paging,
         ))
     }
 }
