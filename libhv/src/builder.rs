@@ -180,9 +180,6 @@ impl Builder {
             Some(module) => Modules::parse(module).map_err(load::LoadError::from)?,
             None => Modules::default(),
         };
-        if let Some(paging) = options.paging {
-            self.paging = paging;
-        }
         let boot = Boot {
             kernel: modules.kernel.or(self.kernel).ok_or(StartError::NoKernel)?,
             initrd: modules.initrd.or(self.initrd).unwrap_or_default(),
@@ -190,7 +187,7 @@ impl Builder {
                 .unwrap_or(self.command_line.as_bytes()),
             generation: options.generation.unwrap_or(self.generation),
             page_offset: options.page_offset.unwrap_or(self.page_offset),
-            paging: self.paging,
+            paging: options.paging.unwrap_or(self.paging),
         };
         let isolation = match options.mode {
             Some(Mode::Shared) => Isolation::Shared,
@@ -202,6 +199,10 @@ impl Builder {
         }
         if let Some(roots) = options.roots {
             self.roots = roots as usize;
+        }
+
+        if let Some(paging) = options.paging {
+            self.paging = paging;
         }
 
         let before = self.machine.frames.statistics().free;
