@@ -65,13 +65,13 @@ GUEST_CC := gcc -m32 -march=i686 -O2 -g -Wall -Wextra -Werror -ffreestanding -fn
 GUEST_LD := -nostdlib -static -no-pie -Wl,-m,elf_i386,-z,noexecstack,--build-id=none
 
 GUESTS := $(patsubst apps/guests/%/,build/guests/%.elf,$(wildcard apps/guests/*/))
-# Guests that are built for old generations as well, as NAME.WORD.elf: WORD is what generation= is told.
-# VINTAGE_GUESTS show what differs within a generation; OLD_GUESTS have nothing to show in G5.
+# Every micro guest is built for every world, as NAME.WORD.elf, and as NAME.elf for the newest generation with
+# two-level tables. WORD is what generation= is told; with PAE, .pae stands behind it or alone. VINTAGE_GUESTS
+# show what differs within a generation.
 GENERATIONS := g1 g2 g3 g4
+PAE_WORDS := g3.pae g4.pae pae
 VINTAGES := 2.6.24 2.6.25 2.6.30 2.6.34
-GENERATION_GUESTS := entry init interrupts ring transport
 VINTAGE_GUESTS := entry init ring
-OLD_GUESTS := console noirq
 VERSION_g1 := 2.6.23
 VERSION_g2 := 2.6.29
 VERSION_g3 := 2.6.32
@@ -84,12 +84,38 @@ KERNEL_2.6.24 := 20624
 KERNEL_2.6.25 := 20625
 KERNEL_2.6.30 := 20630
 KERNEL_2.6.34 := 20634
+# But for these. PCI and the folding of interrupts came with the newest generation; the counts are of the
+# host's work, and what every instruction has to survive does not depend on the guest's ABI.
+NEWEST_GUESTS := block counts devices fold interrupted io mmio tables_hidden
+# Calls and ranges that the newest generation has no more.
+OLD_GUESTS := console noirq
+# A flag that only the first two kernels were refused.
+FIRST_GUESTS := write_through
+# Linear mode came with 3.1.
+LINEAR_GUESTS := linear
+# Tables that stand for each other, which three levels do not; and what page tables have no part in.
+TWO_LEVEL_GUESTS := tables $(OLD_GUESTS)
+# CRASH became SHUTDOWN with 2.6.25.
+RESTART_GUESTS := restart restart_unsaid
+# Page directories, NX, and what only tables with them have; NAME.elf has three levels too.
+PAE_GUESTS := pae pae_kills pae_roots
+ALL_GUESTS := $(basename $(notdir $(wildcard tests/guests/*.c tests/guests/*.S)))
+OLD_ABLE := $(filter-out $(NEWEST_GUESTS) $(FIRST_GUESTS),$(ALL_GUESTS))
+guests_of_g1 := $(filter-out $(PAE_GUESTS) $(LINEAR_GUESTS) $(RESTART_GUESTS),$(OLD_ABLE)) $(FIRST_GUESTS)
+guests_of_g2 := $(filter-out $(PAE_GUESTS) $(LINEAR_GUESTS),$(OLD_ABLE))
+guests_of_g3 := $(guests_of_g2)
+guests_of_g4 := $(filter-out $(PAE_GUESTS),$(OLD_ABLE))
+guests_of_g3.pae := $(filter-out $(TWO_LEVEL_GUESTS) $(LINEAR_GUESTS),$(OLD_ABLE))
+guests_of_g4.pae := $(filter-out $(TWO_LEVEL_GUESTS),$(OLD_ABLE))
+guests_of_pae := $(filter-out $(PAE_GUESTS),$(guests_of_g4.pae))
 MICRO_GUESTS := $(patsubst %,build/tests/guests/%.elf,\
-	$(filter-out $(OLD_GUESTS),$(basename $(notdir $(wildcard tests/guests/*.c tests/guests/*.S)))) \
+	$(filter-out $(OLD_GUESTS) $(FIRST_GUESTS),$(ALL_GUESTS)) \
 	$(patsubst tests/guests/%.c,%,$(wildcard tests/guests/hosted/*.c)) \
-	$(foreach word,$(GENERATIONS),$(addsuffix .$(word),$(GENERATION_GUESTS) $(OLD_GUESTS))) \
-	$(foreach word,$(VINTAGES),$(addsuffix .$(word),$(VINTAGE_GUESTS))))
+	$(foreach word,$(GENERATIONS) $(PAE_WORDS),$(addsuffix .$(word),$(guests_of_$(word)))) \
+	$(foreach word,$(VINTAGES),$(addsuffix .$(word),$(VINTAGE_GUESTS))) \
+	$(addsuffix .2.6.24,$(FIRST_GUESTS)))
 MICRO_LIBRARY := $(wildcard tests/guests/lib/*.c tests/guests/lib/*.S)
+MICRO_HEADERS := $(wildcard tests/guests/lib/*.h)
 
 .SECONDEXPANSION:
 # Objects are named like their sources: the link script tells a guest's parts apart by that.
@@ -98,20 +124,24 @@ build/guests/%.elf: $$(wildcard apps/guests/%/*) linker/guest.ld Makefile
 	$(Q)cd $(@:.elf=.objects) && $(GUEST_CC) -I$(CURDIR)/apps/guests/$* -c $(abspath $(filter %.c %.S,$^))
 	$(Q)$(GUEST_CC) $(@:.elf=.objects)/*.o $(GUEST_LD),-T,linker/guest.ld -o $@
 
-define micro_guest
-build/tests/guests/%.elf: tests/guests/%.$1 $(MICRO_LIBRARY) $(wildcard tests/guests/lib/*.h) tests/guests/guest.ld Makefile
+$(PAE_GUESTS:%=build/tests/guests/%.elf): build/tests/guests/%.elf: tests/guests/%.c build/tests/guests/library.pae.o
+	$(Q)$(GUEST_CC) -DPAE=1 -Itests/guests/lib $^ $(GUEST_LD),-T,tests/guests/guest.ld -o $@
+# $1: the word with a dot in front, or nothing; $2: what the world defines. The library is linked once for all
+# guests of a world.
+define micro_world
+build/tests/guests/library$1.o: $(MICRO_LIBRARY) $(MICRO_HEADERS) Makefile
 	@mkdir -p $$(@D)
-	$$(Q)$$(GUEST_CC) -Itests/guests/lib $$(filter %.c %.S,$$^) $$(GUEST_LD),-T,tests/guests/guest.ld -o $$@
-endef
-$(eval $(call micro_guest,c))
-$(eval $(call micro_guest,S))
-
-define old_guest
-build/tests/guests/%.$1.elf: tests/guests/%.c $(MICRO_LIBRARY) $(wildcard tests/guests/lib/*.h) tests/guests/guest.ld Makefile
+	$$(Q)$$(GUEST_CC) $2 -Itests/guests/lib $(MICRO_LIBRARY) -r -nostdlib -no-pie -Wl,-m,elf_i386,-z,noexecstack -o $$@
+build/tests/guests/%$1.elf: tests/guests/%.c build/tests/guests/library$1.o $(MICRO_HEADERS) tests/guests/guest.ld Makefile
 	@mkdir -p $$(@D)
-	$$(Q)$$(GUEST_CC) -DKERNEL=$(KERNEL_$1) -DLINUX_VERSION='"$(or $(VERSION_$1),$1)"' -Itests/guests/lib $$(filter %.c %.S,$$^) $$(GUEST_LD),-T,tests/guests/guest.ld -o $$@
+	$$(Q)$$(GUEST_CC) $2 -Itests/guests/lib $$(filter %.c %.o,$$^) $$(GUEST_LD),-T,tests/guests/guest.ld -o $$@
 endef
-$(foreach word,$(GENERATIONS) $(VINTAGES),$(eval $(call old_guest,$(word))))
+# The kernel's number and its banner, which is all that a host has to go by before a guest's first call.
+defines = -DKERNEL=$(KERNEL_$1) -DLINUX_VERSION='"$(or $(VERSION_$1),$1)"'
+$(eval $(call micro_world,,))
+$(eval $(call micro_world,.pae,-DPAE=1))
+$(foreach word,$(GENERATIONS) $(VINTAGES),$(eval $(call micro_world,.$(word),$(call defines,$(word)))))
+$(foreach word,g3 g4,$(eval $(call micro_world,.$(word).pae,$(call defines,$(word)) -DPAE=1)))
 
 # ---- images ----------------------------------------------------------------------------------
 

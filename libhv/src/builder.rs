@@ -143,8 +143,8 @@ impl Builder {
         self
     }
 
-    /// The guest's paging format; without this it is told from the first root that the guest loads.
-    /// `paging=` comes first.
+    /// The guest's paging format; without this it is told from the first root that the guest loads. Guests with
+    /// three levels that start on tables, of generation G3 and early G4, have to be told so. `paging=` comes first.
     pub fn paging(mut self, paging: Paging) -> Self {
         self.paging = paging;
         self
@@ -213,6 +213,7 @@ impl Builder {
                 .unwrap_or(self.command_line.as_bytes()),
             generation: options.generation.unwrap_or(self.generation),
             page_offset: options.page_offset.unwrap_or(self.page_offset),
+            paging: options.paging.unwrap_or(self.paging),
         };
         let isolation = match options.mode {
             Some(Mode::Shared) => Isolation::Shared,

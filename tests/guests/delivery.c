@@ -15,6 +15,8 @@ static void tick(struct frame *frame)
 	tick_eip = frame->eip;
 }
 
+#if HAS_IRQ_PENDING
+
 static void wait_until_pending(void)
 {
 	hypercall(LHCALL_SET_CLOCKEVENT, 1000, 0, 0, 0);
@@ -48,6 +50,8 @@ static void sending(void)
 	asm volatile("movl $0x200, lguest_data\n\tint $0x1f\nflushed:" : : "a"(LHCALL_FLUSH_ASYNC) : "memory");
 	check("LG-138", "any call delivers", tick_eip, (u32)flushed);
 }
+
+#endif
 
 /* Wakes from HALT `nanoseconds` later. */
 static void sleep(u32 nanoseconds)
@@ -83,6 +87,8 @@ void guest_main(void)
 	guest_init();
 	trap_hooks[TIMER] = tick;
 	lguest_data.blocked_interrupts = 0;
+#if HAS_IRQ_PENDING
 	sending();
+#endif
 	clocks();
 }

@@ -18,8 +18,7 @@ static void base_wraps(void)
 {
 	u32 base = 0xfffff000;
 
-	hypercall(LHCALL_LOAD_GDT_ENTRY, 27, DESCRIPTOR_LOW(base, 0xfffff),
-		  DESCRIPTOR_HIGH(base, 0xfffff, 0xc0b2), 0);
+	load_descriptor_at(27, base, 0xfffff, 0xc0b2);
 	asm volatile("movl %0, %%fs" : : "r"(27 * 8 + 1));
 	check("A-25", "read at base + 0x2000 traps", attempt(read_through_fs, 0x2000), 0);
 	check("A-25", "it is linear 0x1000", seen, peek(0x1000));
@@ -46,15 +45,12 @@ static void top_of_memory(void)
 /* With a present page on both sides of the end. */
 static void over_the_end(void)
 {
-	u32 page = allocate_page();
-
-	kernel_root[1023] = allocate_page() | PTE_P | PTE_RW | PTE_US;
-	*((u32 *)(kernel_root[1023] & 0xfffff000) + 1023) = page | PTE_P | PTE_RW;
+	*leaf(kernel_root, 0xfffff000) = allocate_page() | PTE_P | PTE_RW;
 	/* Mapped or refused, as the host likes: the reserved window is its to give. */
 	read_traps(0xfffff000);
 	read_traps(0xfffffffe);
 	write_traps(0xfffffffe);
-	kernel_root[1023] = 0;
+	*pde(kernel_root, 0xfffff000) = 0;
 	hypercall(LHCALL_FLUSH_TLB, 1, 0, 0, 0);
 	check("LG-096", "gone after a flush", read_traps(0xfffff000), 1);
 }

@@ -64,29 +64,36 @@ static u32 nonzero_words(u32 from, u32 to)
 
 extern u32 entry_low_entry;
 
-/* The root is the last page of RAM, a leaf table for each 4 MiB right below it. */
+/* The root is the last page of RAM, the leaf tables are right below it, and with PAE a page directory below them. */
 static void mapped_memory(void)
 {
-	u32 top = ram_bytes(), root = top - PAGE, leaves = root - top / 0x400000 * PAGE;
+	u32 top = ram_bytes(), leaves = top - PAGE - top / PDE_SPAN * PAGE;
+	volatile pte *root = (volatile pte *)(top - PAGE);
+#if PAE
+	u32 lowest = leaves - PAGE, top_entry = lowest | PTE_P;
+#else
+	u32 lowest = leaves, top_entry = leaves | PDE_FLAGS;
+#endif
 
 	check("LG-019", "unused RAM in the middle", nonzero_words(0x700000, 0x710000), 0);
-	check("LG-019", "RAM below the boot tables", nonzero_words(leaves - PAGE, leaves), 0);
+	check("LG-019", "RAM below the boot tables", nonzero_words(lowest - PAGE, lowest), 0);
 	/* The host has set A and D where the guest has been. */
 	check("LG-014", "first leaf entry", peek(leaves) & ~0x60u, 0x007);
-	check("LG-014", "last leaf entry", peek(root - 4) & ~0x60u, root | 0x007);
+	check("LG-014", "last leaf entry", (u32)root[-1] & ~0x60u, (u32)root | 0x007);
 	poke(0x700000, 0x600d600d);
 	check("LG-014", "middle of RAM", peek(0x700000), 0x600d600d);
 #if STARTS_AT_PAGE_OFFSET
 	check("LG-013", "address 0 is not mapped", entry_low_entry, 0);
 #else
-	check("LG-014", "address 0 is mapped", peek(root), leaves | 0x007);
+	check("LG-014", "address 0 is mapped", (u32)root[0], top_entry);
+	check("LG-014", "its page-directory entry", (u32)*pde(root, 0), leaves | PDE_FLAGS);
 #endif
 #if HAS_RAM_AT_PAGE_OFFSET
-	check("LG-015", "entry of PAGE_OFFSET", peek(root + (PAGE_OFFSET >> 22) * 4), leaves | 0x007);
+	check("LG-015", "entry of PAGE_OFFSET", (u32)root[PAGE_OFFSET >> TOP_SHIFT], top_entry);
 	check("LG-015", "RAM at PAGE_OFFSET", peek(PAGE_OFFSET + 0x700000), 0x600d600d);
 	check("LG-015", "last word of RAM there", peek(PAGE_OFFSET + top - 4), 0);
 #else
-	check("LG-014", "nothing at PAGE_OFFSET", peek(root + (PAGE_OFFSET >> 22) * 4), 0);
+	check("LG-014", "nothing at PAGE_OFFSET", (u32)root[PAGE_OFFSET >> TOP_SHIFT], 0);
 #endif
 }
 

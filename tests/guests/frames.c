@@ -34,7 +34,7 @@ static void frame_over_two_pages(void)
 	check("LG-130", "CS on the lower page", peek(low + PAGE - 4), KERNEL_CS);
 	check("LG-130", "EIP on the lower page", *(u16 *)peek(low + PAGE - 8), 0x0b0f);
 	check("LG-130", "the physical neighbour is untouched", peek(neighbour + PAGE - 4), 0);
-	check("LG-081", "the stack's leaf is dirty", *leaf(kernel_root, USER_WINDOW) & (PTE_A | PTE_D),
+	check("LG-081", "the stack's leaf is dirty", (u32)*leaf(kernel_root, USER_WINDOW) & (PTE_A | PTE_D),
 	      PTE_A | PTE_D);
 }
 

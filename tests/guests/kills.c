@@ -35,8 +35,10 @@ static void before_init_shutdown(void) { call(LHCALL_SHUTDOWN, 0x1000, SHUTDOWN_
 static void before_init_unknown(void) { call(0x7fffffff, 0, 0, 0); }
 static void before_init_trap(void) { RUN(0x0f, 0x0b); }
 static void guest_page_outside(void) { call(LHCALL_LGUEST_INIT, 0xfffff000, 0, 0); }
-static void guest_page_straddles(void) { call(LHCALL_LGUEST_INIT, ram_bytes() - 0x500, 0, 0); }
+static void guest_page_straddles(void) { call(LHCALL_LGUEST_INIT, ram_bytes() - 0x400, 0, 0); }
 static void linear_beyond_ram(void) { peek(0xe0000000); }
+
+#if HAS_KERNEL_FIELDS
 
 static void init_with(u32 kernel_address, u32 syscall_vector)
 {
@@ -47,6 +49,8 @@ static void init_with(u32 kernel_address, u32 syscall_vector)
 
 static void syscall_vector(void) { init_with(KERNEL_WINDOW, 0x81); }
 static void kernel_address(void) { init_with(RESERVED, SYSCALL_VECTOR); }
+
+#endif
 
 /* Calls. */
 
@@ -73,8 +77,13 @@ static void crash_long(void)
 
 /* the log stays one clean line. */
 static void crash_control(void) { shutdown("line\nlibhv: stop: forged \033[2J", SHUTDOWN_POWEROFF); }
+#if HAS_WHOLE_GDT
+static void gdt_index(void) { call(LHCALL_LOAD_GDT, 0x1000, 33, 0); }
+static void gdt_index_max(void) { call(LHCALL_LOAD_GDT, 0x1000, 0xffffffff, 0); }
+#else
 static void gdt_index(void) { call(LHCALL_LOAD_GDT_ENTRY, 32, 0, 0); }
 static void gdt_index_max(void) { call(LHCALL_LOAD_GDT_ENTRY, 0xffffffff, 0, 0); }
+#endif
 static void tls_outside(void) { call(LHCALL_LOAD_TLS, BAD_FRAME, 0, 0); }
 static void idt_index(void) { call(LHCALL_LOAD_IDT_ENTRY, 256, 0, 0x8e00); }
 static void idt_index_max(void) { call(LHCALL_LOAD_IDT_ENTRY, 0xffffffff, 0, 0x8e00); }
@@ -97,7 +106,26 @@ static void stack_read_only(void)
 	call(LHCALL_SET_STACK, KERNEL_DS, USER_WINDOW + PAGE, 1);
 }
 
-static void set_pgd(void) { call(LHCALL_SET_PGD, (u32)kernel_root, 1025, 0); }
+#if HAS_DMA
+
+static void send_section(u32 address, u32 length)
+{
+	static struct {
+		u32 used_len, address[16];
+		u16 length[16];
+	} dma;
+
+	dma.address[0] = address;
+	dma.length[0] = length;
+	call(LHCALL_SEND_DMA, 0, (u32)&dma, 0);
+}
+
+static void dma_long(void) { send_section(FIXED, PAGE + 1); }
+static void dma_over_two_pages(void) { send_section(FIXED + PAGE - 8, 16); }
+
+#endif
+
+static void set_pgd(void) { call(LHCALL_SET_PGD, (u32)kernel_root, TOP_ENTRIES + 1, 0); }
 
 static void set_pte_frame(void)
 {
@@ -116,15 +144,15 @@ static void ring_kill(void)
 
 /* Page tables. */
 
-static void entry(u32 value)
+static void entry(pte value)
 {
 	*leaf(kernel_root, USER_WINDOW) = value;
 	peek(USER_WINDOW);
 }
 
-static void top_entry(u32 value)
+static void top_entry(pte value)
 {
-	kernel_root[USER_WINDOW >> 22] = value;
+	kernel_root[USER_WINDOW >> TOP_SHIFT] = value;
 	peek(USER_WINDOW);
 }
 
@@ -194,7 +222,7 @@ static void virtual_8086(void)
 	{                                                                              \
 		load_descriptor(27, 0xfffff, 0xc000 | 0xb2);                           \
 		asm volatile("movl %0, %%" #segment : : "r"(27 * 8 + 1));              \
-		asm volatile("int $0x1f" : : "a"(LHCALL_LOAD_GDT_ENTRY), "b"(27), "c"(0), "d"(0)); \
+		load_descriptor(27, 0, 0);                                             \
 	}
 
 LOAD_AND_INVALIDATE(ds)
@@ -203,7 +231,7 @@ LOAD_AND_INVALIDATE(fs)
 LOAD_AND_INVALIDATE(gs)
 LOAD_AND_INVALIDATE(ss)
 
-static void invalid_cs(void) { call(LHCALL_LOAD_GDT_ENTRY, 12, 0, 0); }
+static void invalid_cs(void) { load_descriptor(12, 0, 0); }
 
 static void invalid_tls(void)
 {
@@ -223,8 +251,13 @@ static const struct {
 	void (*run)(void);
 } cases[] = {
 	CASE(before_init_0), CASE(before_init_shutdown), CASE(before_init_unknown), CASE(before_init_trap),
-	CASE(guest_page_outside), CASE(guest_page_straddles), CASE(linear_beyond_ram), CASE(syscall_vector),
-	CASE(kernel_address),
+	CASE(guest_page_outside), CASE(guest_page_straddles), CASE(linear_beyond_ram),
+#if HAS_KERNEL_FIELDS
+	CASE(syscall_vector), CASE(kernel_address),
+#endif
+#if HAS_DMA
+	CASE_AFTER_INIT(dma_long), CASE_AFTER_INIT(dma_over_two_pages),
+#endif
 	CASE_AFTER_INIT(init_twice), CASE_AFTER_INIT(call_3), CASE_AFTER_INIT(call_11), CASE_AFTER_INIT(call_13),
 	CASE_AFTER_INIT(call_17), CASE_AFTER_INIT(call_20), CASE_AFTER_INIT(call_max), CASE_AFTER_INIT(crash),
 	CASE_AFTER_INIT(crash_long), CASE_AFTER_INIT(crash_control), CASE_AFTER_INIT(message_outside),

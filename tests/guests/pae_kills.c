@@ -1,25 +1,25 @@
 /* expect: a run for each line of pae_kills.txt, which names the case and the text */
 /* Ways to be killed with three-level page tables. The word case=NAME of the command line says which. */
 
-#include "pae.h"
+#include "guest.h"
 
 #define BAD_FRAME 0xfffff000ull
 
-static void touch_with_top(u64 entry)
+static void touch_with_top(pte entry)
 {
-	pae_kernel_root->entry[USER_WINDOW >> 30] = entry;
+	kernel_root[USER_WINDOW >> TOP_SHIFT] = entry;
 	peek(USER_WINDOW);
 }
 
-static void touch_with_middle(u64 entry)
+static void touch_with_middle(pte entry)
 {
-	*pae_middle(pae_kernel_root, USER_WINDOW) = entry;
+	*pde(kernel_root, USER_WINDOW) = entry;
 	peek(USER_WINDOW);
 }
 
-static void touch_with_leaf(u64 entry)
+static void touch_with_leaf(pte entry)
 {
-	*pae_leaf(pae_kernel_root, USER_WINDOW) = entry;
+	*leaf(kernel_root, USER_WINDOW) = entry;
 	peek(USER_WINDOW);
 }
 
@@ -39,17 +39,17 @@ static void leaf_high(void) { touch_with_leaf(0x400000 | PTE_P | PTE_RW | PTE_NX
 
 static void set_pte_high(void)
 {
-	hypercall(LHCALL_SET_PTE, (u32)pae_kernel_root, USER_WINDOW, 0x400000 | PTE_P | PTE_A, 1);
+	hypercall(LHCALL_SET_PTE, (u32)kernel_root, USER_WINDOW, 0x400000 | PTE_P | PTE_A, 1);
 }
 
-static void set_pgd(void) { hypercall(LHCALL_SET_PGD, (u32)pae_kernel_root, 4, 0, 0); }
+static void set_pgd(void) { hypercall(LHCALL_SET_PGD, (u32)kernel_root, 4, 0, 0); }
 
 static void set_pmd_stack(void)
 {
-	*pae_leaf(pae_kernel_root, USER_WINDOW) = allocate_page() | PTE_P | PTE_RW;
+	*leaf(kernel_root, USER_WINDOW) = allocate_page() | PTE_P | PTE_RW;
 	hypercall(LHCALL_SET_STACK, KERNEL_DS, USER_WINDOW + PAGE, 1, 0);
-	*pae_middle(pae_kernel_root, USER_WINDOW) = 0;
-	pae_set_pmd(pae_kernel_root, USER_WINDOW);
+	*pde(kernel_root, USER_WINDOW) = 0;
+	announce_pde(kernel_root, USER_WINDOW);
 }
 
 static void root_outside(void) { hypercall(LHCALL_NEW_PGTABLE, 0xffffffe0, 0, 0, 0); }
@@ -77,7 +77,7 @@ static u32 is(const char *a, const char *b)
 
 void guest_main(void)
 {
-	pae_init();
+	guest_init();
 	for (u32 i = 0; i < sizeof cases / sizeof *cases; i++)
 		if (is(cases[i].name, command_line_case()))
 			cases[i].run();

@@ -24,7 +24,7 @@ static u32 map(u32 page, u32 flags)
 
 static u32 accessed_dirty(u32 gva)
 {
-	return *leaf(kernel_root, gva) & (PTE_A | PTE_D);
+	return (u32)*leaf(kernel_root, gva) & (PTE_A | PTE_D);
 }
 
 static void accessed_and_dirty(void)
@@ -90,8 +90,10 @@ static void not_present(void)
 	fault("LG-085", read_traps(hole), hole, 0);
 	fault("LG-085", write_traps(hole), hole, FAULT_WRITE);
 	fault("LG-085", user_read_traps(hole), hole, FAULT_USER);
-	about("empty top entry");
+	about("empty page-directory entry");
 	fault("LG-085", read_traps(0x60000000), 0x60000000, 0);
+	about("empty top entry");
+	fault("LG-085", read_traps(0x80000000), 0x80000000, 0);
 	about("reserved top window");
 	fault("LG-096", read_traps(0xfffff000), 0xfffff000, 0);
 	fault("LG-096", write_traps(0xffc00000), 0xffc00000, FAULT_WRITE);
@@ -100,21 +102,21 @@ static void not_present(void)
 	check("LG-079", "present later, in silence", read_traps(hole), 0);
 }
 
-/* Rights are those of both levels together. */
-static void top_level_rights(void)
+/* Rights are those of both levels together; a top entry of three has none. */
+static void directory_rights(void)
 {
 	u32 gva = 0x50000000, page = allocate_page();
-	u32 *top = &kernel_root[gva >> 22];
+	volatile pte *directory = pde(kernel_root, gva);
 
 	*leaf(kernel_root, gva) = page | PTE_P | PTE_RW | PTE_US;
-	*top &= ~PTE_RW;
-	about("top entry without RW");
+	*directory &= ~PTE_RW;
+	about("page-directory entry without RW");
 	check("LG-095", "read traps", read_traps(gva), 0);
 	fault("LG-095", write_traps(gva), gva, FAULT_PRESENT | FAULT_WRITE);
 	fault("LG-095", user_write_traps(gva), gva, FAULT_PRESENT | FAULT_WRITE | FAULT_USER);
-	*top = (*top | PTE_RW) & ~PTE_US;
-	hypercall(LHCALL_SET_PGD, (u32)kernel_root, gva >> 22, 0, 0);
-	about("top entry without US");
+	*directory = (*directory | PTE_RW) & ~PTE_US;
+	announce_pde(kernel_root, gva);
+	about("page-directory entry without US");
 	check("LG-095", "ring 1 write traps", write_traps(gva), 0);
 	fault("LG-095", user_read_traps(gva), gva, FAULT_PRESENT | FAULT_USER);
 	about("");
@@ -139,11 +141,11 @@ static void set_pte_call(void)
 	check("LG-104", "write traps", write_traps(gva), 0);
 	check("LG-104", "D after the write", accessed_dirty(gva), PTE_A | PTE_D);
 
-	hypercall(LHCALL_SET_PTE, (u32)kernel_root, gva, 0xfffff000 | PTE_P | PTE_RW, 0);
+	announce_pte((u32)kernel_root, gva, 0xfffff000 | PTE_P | PTE_RW);
 	check("LG-106", "a bad frame without A and D is only forgotten", peek(gva), 0x11223344);
-	hypercall(LHCALL_SET_PTE, second, gva, second | PTE_P | PTE_RW | PTE_A | PTE_D, 0);
+	announce_pte(second, gva, second | PTE_P | PTE_RW | PTE_A | PTE_D);
 	check("LG-102", "unknown root", peek(gva), 0x11223344);
-	hypercall(LHCALL_SET_PTE, 0, gva, second | PTE_P | PTE_RW | PTE_A | PTE_D, 0);
+	announce_pte(0, gva, second | PTE_P | PTE_RW | PTE_A | PTE_D);
 	check("LG-102", "root 0", peek(gva), 0x11223344);
 
 	/* Swap entries have their own meaning for A and D. */
@@ -151,34 +153,34 @@ static void set_pte_call(void)
 	check("LG-101", "not present with A and D set", read_traps(gva), 1);
 }
 
-static void set_pgd_call(void)
+static void directory_call(void)
 {
 	u32 gva = 0x48000000, first = allocate_page(), second = allocate_page();
-	u32 *top = &kernel_root[gva >> 22];
+	volatile pte *directory = pde(kernel_root, gva);
 	u32 old_table;
 
 	poke(first, 1);
 	poke(second, 2);
 	*leaf(kernel_root, gva) = first | PTE_P | PTE_RW;
-	check("LG-108", "first table", peek(gva), 1);
-	old_table = *top;
-	*top = 0;
+	check(LG_PDE, "first table", peek(gva), 1);
+	old_table = FRAME(*directory);
+	*directory = 0;
 	*leaf(kernel_root, gva) = second | PTE_P | PTE_RW;
-	hypercall(LHCALL_SET_PGD, (u32)kernel_root, gva >> 22, 0, 0);
-	check("LG-108", "second table", peek(gva), 2);
-	hypercall(LHCALL_SET_PGD, first, gva >> 22, 0, 0);
+	announce_pde(kernel_root, gva);
+	check(LG_PDE, "second table", peek(gva), 2);
+	hypercall(LHCALL_SET_PGD, first, gva >> TOP_SHIFT, 0, 0);
 	check("LG-110", "unknown root", peek(gva), 2);
 
 	/* The freed table becomes data: nothing may write A or D into it any more. */
-	*(volatile u32 *)(old_table & 0xfffff000) = 0;
+	poke(old_table, 0);
 	peek(gva);
 	poke(gva, 3);
-	check("LG-108", "the old table is memory again", peek(old_table & 0xfffff000), 0);
+	check(LG_PDE, "the old table is memory again", peek(old_table), 0);
 
-	*top = 0;
-	hypercall(LHCALL_SET_PGD, (u32)kernel_root, gva >> 22, 0, 0);
-	check("LG-108", "no table", read_traps(gva), 1);
-	hypercall(LHCALL_SET_PGD, (u32)kernel_root, 1023, 0, 0);
+	*directory = 0;
+	announce_pde(kernel_root, gva);
+	check(LG_PDE, "no table", read_traps(gva), 1);
+	hypercall(LHCALL_SET_PGD, (u32)kernel_root, TOP_ENTRIES - 1, 0, 0);
 	survived("LG-109", "the last index is harmless");
 }
 
@@ -230,9 +232,9 @@ void guest_main(void)
 	accessed_and_dirty();
 	protection();
 	not_present();
-	top_level_rights();
+	directory_rights();
 	set_pte_call();
-	set_pgd_call();
+	directory_call();
 	flushes();
 	global_bit();
 }

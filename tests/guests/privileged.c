@@ -153,7 +153,9 @@ void guest_main(void)
 	fast_calls("sysret", p_sysret);
 	fast_calls("sysenter", p_sysenter);
 	fast_calls("sysexit", p_sysexit);
+#if !HAS_VMCALL
 	fast_calls("vmcall", p_vmcall);
+#endif
 	fast_calls("rsm", p_rsm);
 	fast_calls("swapgs", p_swapgs);
 	fast_calls("ud0", p_ud0);

@@ -6,5 +6,6 @@
 void guest_main(void)
 {
 	guest_init();
+	survived("LG-178", "the last call is SHUTDOWN with flag 2");
 	shutdown("Restarting", SHUTDOWN_RESTART);
 }

@@ -5,14 +5,14 @@
 
 #define MANY 100
 
-static u32 *cow_root;
+static volatile pte *cow_root;
 static u32 copies;
 
 /* What a kernel does: copy the page for the root that wrote, and try again. */
 static void copy_on_write(struct frame *frame)
 {
 	u32 gva = trap.cr2 & 0xfffff000;
-	u32 from = *leaf(cow_root, gva) & 0xfffff000, to = allocate_page();
+	u32 from = FRAME(*leaf(cow_root, gva)), to = allocate_page();
 
 	check("COW", "error code", frame->error, 3);
 	for (u32 i = 0; i < PAGE; i += 4)
@@ -23,7 +23,7 @@ static void copy_on_write(struct frame *frame)
 
 static void copy_on_write_between_two(void)
 {
-	u32 *parent = new_root(), *child = new_root();
+	volatile pte *parent = new_root(), *child = new_root();
 	u32 shared = allocate_page();
 
 	poke(shared, 0x5eed);
@@ -55,7 +55,7 @@ static void copy_on_write_between_two(void)
 
 static void reach_of_set_pte(void)
 {
-	u32 *a = new_root(), *b = new_root();
+	volatile pte *a = new_root(), *b = new_root();
 	u32 one = allocate_page(), two = allocate_page();
 
 	poke(one, 1);
@@ -71,7 +71,7 @@ static void reach_of_set_pte(void)
 	check("LG-099", "the named root changes", peek(USER_WINDOW), 2);
 	/* What is named here is no root at all. */
 	*leaf(kernel_root, KERNEL_WINDOW) = two | PTE_P | PTE_RW | PTE_A;
-	hypercall(LHCALL_SET_PTE, one, KERNEL_WINDOW, two | PTE_P | PTE_RW | PTE_A, 0);
+	announce_pte(one, KERNEL_WINDOW, two | PTE_P | PTE_RW | PTE_A);
 	check("LG-100", "kernel address in the current root", peek(KERNEL_WINDOW), 2);
 	switch_root(b);
 	check("LG-099", "the other root does not", peek(USER_WINDOW), 1);
@@ -88,10 +88,10 @@ static void reach_of_set_pte(void)
 	switch_root(a);
 	check("LG-112", "removed while away", read_traps(USER_WINDOW), 1);
 	switch_root(b);
-	a[USER_WINDOW >> 22] = 0;
-	hypercall(LHCALL_SET_PGD, (u32)a, USER_WINDOW >> 22, 0, 0);
+	*pde(a, USER_WINDOW) = 0;
+	announce_pde(a, USER_WINDOW);
 	switch_root(a);
-	check("LG-108", "table removed while away", read_traps(USER_WINDOW + PAGE), 1);
+	check(LG_PDE, "table removed while away", read_traps(USER_WINDOW + PAGE), 1);
 
 	/* An address below kernel_address that only b's user tables hold: FLUSH_TLB(0) for the current. */
 	switch_root(b);
@@ -104,7 +104,7 @@ static void reach_of_set_pte(void)
 static void fresh_root_keeps_kernel(void)
 {
 	u32 page = allocate_page();
-	u32 *root;
+	volatile pte *root;
 
 	poke(page, 0xcafe);
 	set_pte(kernel_root, KERNEL_WINDOW + PAGE, page | PTE_P | PTE_RW);
@@ -121,8 +121,8 @@ static void fresh_root_keeps_kernel(void)
 /* A root's page becomes data, then a root again with other contents (R6). */
 static void reused_root(void)
 {
-	u32 *root = new_root();
-	u32 one = allocate_page(), two = allocate_page(), top, root_entry_0 = root[0];
+	volatile pte *root = new_root();
+	u32 one = allocate_page(), two = allocate_page(), table, first_word = (u32)root[0];
 
 	poke(one, 1);
 	poke(two, 2);
@@ -131,13 +131,13 @@ static void reused_root(void)
 	check("R6", "first life", peek(USER_WINDOW), 1);
 	switch_root(kernel_root);
 	set_pte(root, USER_WINDOW, 0);
-	top = root[USER_WINDOW >> 22];
-	root[USER_WINDOW >> 22] = 0;
-	hypercall(LHCALL_SET_PGD, (u32)root, USER_WINDOW >> 22, 0, 0);
+	table = FRAME(*pde(root, USER_WINDOW));
+	*pde(root, USER_WINDOW) = 0;
+	announce_pde(root, USER_WINDOW);
 	poke((u32)root, 0x12345678);
 	check("R6", "the root's page is memory", peek((u32)root), 0x12345678);
-	poke((u32)root, root_entry_0);
-	poke(top & 0xfffff000, 0);
+	poke((u32)root, first_word);
+	poke(table, 0);
 	*leaf(root, USER_WINDOW) = two | PTE_P | PTE_RW;
 	switch_root(root);
 	check("R6", "second life", peek(USER_WINDOW), 2);
@@ -146,7 +146,7 @@ static void reused_root(void)
 
 static void many_roots(void)
 {
-	static u32 *roots[MANY];
+	static volatile pte *roots[MANY];
 	u32 wrong = 0;
 
 	for (u32 i = 0; i < MANY; i++) {
@@ -171,7 +171,7 @@ static void many_roots(void)
 	/* The last one of the last round again, and the first. */
 	switch_root(roots[0]);
 	check("LG-113", "the first root", peek(USER_WINDOW), 3000);
-	check("LG-082", "its leaf is dirty", *leaf(roots[0], USER_WINDOW) & PTE_D, PTE_D);
+	check("LG-082", "its leaf is dirty", (u32)*leaf(roots[0], USER_WINDOW) & PTE_D, PTE_D);
 	switch_root(kernel_root);
 }
 

@@ -40,7 +40,7 @@ static void self_map(void)
 /* A leaf table used as a root: its entries are top-level entries then. */
 static void leaf_table_as_root(void)
 {
-	u32 *root = new_root();
+	volatile pte *root = new_root();
 	u32 table = kernel_root[USER_WINDOW >> 22] & 0xfffff000;
 	u32 *entries = (u32 *)table;
 	u32 marker = page_of(42);
@@ -86,16 +86,23 @@ static void two_ways_to_a_leaf(void)
 	check("A-23", "the other is left", peek(USER_WINDOW), 8);
 }
 
+/* The first two kernels were not to use PWT. */
+#if KERNEL < 20625
+#define CACHE_BITS 0x10
+#else
+#define CACHE_BITS 0x18
+#endif
+
 /* PWT, PCD and the bits that software may use, in leaves. */
 static void odd_bits(void)
 {
 	u32 page = page_of(9);
 
-	set_pte(kernel_root, USER_WINDOW, page | PTE_P | PTE_RW | 0x18 | 0xe00);
+	set_pte(kernel_root, USER_WINDOW, page | PTE_P | PTE_RW | CACHE_BITS | 0xe00);
 	check("A-19", "read", peek(USER_WINDOW), 9);
 	check("A-19", "write traps", write_traps(USER_WINDOW), 0);
 	check("A-19", "bits kept, A and D added", *leaf(kernel_root, USER_WINDOW) & 0xfff,
-	      PTE_P | PTE_RW | PTE_A | PTE_D | 0x18 | 0xe00);
+	      PTE_P | PTE_RW | PTE_A | PTE_D | CACHE_BITS | 0xe00);
 	check("A-19", "write arrived", peek(page), 0x11223344);
 }
 

@@ -35,9 +35,9 @@ pub fn disc(application: &str) -> PathBuf {
     )
 }
 
-/// The generations, as words for `generation=`, that a micro guest was built for beside the newest: in
-/// the name `ring.g2.elf` the word is `g2`.
-pub fn old_generations(guest: &str) -> Vec<String> {
+/// The worlds that a micro guest was built for beside the newest with two-level tables, as the words in the names
+/// of its files: in `ring.g3.pae.elf` it is `g3.pae`.
+pub fn other_worlds(guest: &str) -> Vec<String> {
     let files = std::fs::read_dir(directory("HV_MICRO_GUESTS"))
         .expect("the directory of micro guests is readable");
     let mut words: Vec<String> = files
@@ -58,7 +58,7 @@ pub fn has_newest(guest: &str) -> bool {
         .exists()
 }
 
-/// A micro guest, and the generation for which it was built if that is not the newest: `ring`, `ring.g2`.
+/// A micro guest, and the world for which it was built if that is not the newest: `ring`, `ring.g3.pae`.
 pub fn micro_guest(name: &str) -> Vec<u8> {
     let path = existing(directory("HV_MICRO_GUESTS").join(format!("{name}.elf")));
     std::fs::read(path).expect("a micro guest is readable")

@@ -1,5 +1,7 @@
 //! What a micro guest is expected to do: said in the first line of its source.
 
+use crate::conformance::statement;
+use crate::conformance::world::World;
 use hv_runner::Outcome;
 
 /// How a run has to end.
@@ -58,6 +60,10 @@ pub struct Case {
     pub expectation: Expectation,
     /// The statements that this end shows, such as `LG-028`.
     pub items: Vec<String>,
+    /// The guests that it is about.
+    pub worlds: Vec<World>,
+    /// Which of the lists of statements it stands below, counted from the top.
+    pub list: usize,
 }
 
 impl Case {
@@ -73,16 +79,21 @@ impl Case {
 }
 
 /// Reads a table of cases: on each line a name, blanks, and the reason why the guest is killed. A line
-/// `[LG-028 LG-125]` says what the cases below it show, up to the next such line.
+/// `[LG-028 LG-125] G1-G4` says what the cases below it show and which guests have them, up to the next
+/// such line. Without the second all have them; it is a scope as in the checklist.
 pub fn kill_cases(table: &str) -> Vec<Case> {
-    let mut items = Vec::new();
+    let (mut items, mut worlds, mut list) = (Vec::new(), World::all(), 0);
     let mut cases = Vec::new();
     for line in table.lines().filter(|line| !line.starts_with('#')) {
-        if let Some(shown) = line
-            .strip_prefix('[')
-            .and_then(|line| line.strip_suffix(']'))
-        {
+        if let Some((shown, scope)) = line.strip_prefix('[').and_then(|line| line.split_once(']')) {
+            list += 1;
             items = shown.split_whitespace().map(String::from).collect();
+            worlds = match scope.trim() {
+                "" => World::all(),
+                scope => statement::groups(scope)
+                    .unwrap_or_else(|| panic!("no such scope: {line}"))
+                    .concat(),
+            };
         } else if let Some((name, reason)) = line.split_once(' ') {
             cases.push(Case {
                 name: name.into(),
@@ -91,6 +102,8 @@ pub fn kill_cases(table: &str) -> Vec<Case> {
                     status: 3,
                 },
                 items: items.clone(),
+                worlds: worlds.clone(),
+                list,
             });
         }
     }
@@ -184,6 +197,13 @@ mod tests {
             cases[1].verdicts(),
             "LG-028 pass guest killed: y\nLG-030 pass guest killed: y\n"
         );
+    }
+
+    #[test]
+    fn cases_are_for_the_guests_above_them() {
+        let cases = kill_cases("first   x\n[LG-028] G2/two-level\nsecond  y\n[]\nthird   z\n");
+        let worlds: Vec<_> = cases.iter().map(|case| case.worlds.len()).collect();
+        assert_eq!(worlds, [8, 1, 8]);
     }
 
     #[test]

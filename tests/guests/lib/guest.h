@@ -134,6 +134,8 @@ extern char noirq_iret[], noirq_start[], noirq_end[];
 #define DATA_DPL1 0x40b3
 #define DATA_DPL3 0x40f3
 
+void load_descriptor_at(u32 index, u32 base, u32 limit, u32 attributes);
+/* Base 0. */
 void load_descriptor(u32 index, u32 limit, u32 attributes);
 /* The same from a slot of the ring. Slots have to be used in the order in which they will run. */
 void load_descriptor_later(u32 slot, u32 index, u32 limit, u32 attributes);
@@ -157,17 +159,47 @@ u32 access_rights(u32 selector);
 #define USER_WINDOW 0x40000000
 #define KERNEL_WINDOW 0xc0000000
 
-extern u32 kernel_root[1024];
+/*
+ * An entry of a table. Two levels have a page directory as root; with PAE the root is a table of four
+ * entries, each for a page directory, and several roots share a page.
+ */
+#if PAE
+typedef unsigned long long pte;
+#define PTE_NX (1ull << 63)
+#define PDE_SPAN 0x200000
+#define TOP_SHIFT 30
+#define TOP_ENTRIES 4
+#else
+typedef u32 pte;
+#define PDE_SPAN 0x400000
+#define TOP_SHIFT 22
+#define TOP_ENTRIES 1024
+#endif
+#define PDE_FLAGS (PTE_P | PTE_RW | PTE_US)
+/* Address of the frame that an entry names; those of tests have it in the low word. */
+#define FRAME(entry) ((u32)(entry) & 0xfffff000)
+
+extern volatile pte *const kernel_root;
 
 /* A zeroed page; its address is its guest-physical one, and mapped as such in all roots. */
 u32 allocate_page(void);
 /* A root with the image, and the kernel window of kernel_root. */
-u32 *new_root(void);
-/* The leaf entry of gva; a missing leaf table is made. The top entry gets P, RW, US. */
-volatile u32 *leaf(u32 *root, u32 gva);
+volatile pte *new_root(void);
+/* The page-directory entry and the leaf entry of gva; missing tables are made. Directories' entries get PDE_FLAGS. */
+volatile pte *pde(volatile pte *root, u32 gva);
+volatile pte *leaf(volatile pte *root, u32 gva);
+/* Tells the host that the leaf of gva in the root at this address became `entry`. */
+void announce_pte(u32 root, u32 gva, pte entry);
 /* Writes the entry, and tells the host. */
-void set_pte(u32 *root, u32 gva, u32 entry);
-void switch_root(u32 *root);
+void set_pte(volatile pte *root, u32 gva, pte entry);
+/* Tells the host that gva's page-directory entry changed, and which statement says what comes of it. */
+void announce_pde(volatile pte *root, u32 gva);
+#if PAE
+#define LG_PDE "LG-111"
+#else
+#define LG_PDE "LG-108"
+#endif
+void switch_root(volatile pte *root);
 
 /* The result is 1 if the access trapped. The user forms run in ring 3. */
 u32 read_traps(u32 gva);

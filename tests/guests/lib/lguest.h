@@ -1,13 +1,18 @@
 /*
  * The lguest ABI as a 32-bit guest sees it. Also included by assembly.
  *
- * KERNEL says of which Linux: 20624 is 2.6.24, 30100 is 3.1. The Makefile builds some guests for several.
+ * KERNEL says of which Linux: 20624 is 2.6.24, 30100 is 3.1. The Makefile builds guests for several.
  */
 #ifndef LGUEST_H
 #define LGUEST_H
 
 #ifndef KERNEL
 #define KERNEL 40000
+#endif
+
+/* Whether page tables have three levels. */
+#ifndef PAE
+#define PAE 0
 #endif
 
 /* What the kernels between those numbers have. */
@@ -53,6 +58,9 @@
 #if HAS_DMA
 #define LHCALL_BIND_DMA 12
 #define LHCALL_SEND_DMA 13
+#endif
+#if PAE
+#define LHCALL_SET_PMD 13
 #endif
 #define LHCALL_SET_PTE 14
 #define LHCALL_SET_PGD 15

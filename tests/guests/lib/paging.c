@@ -1,12 +1,9 @@
-/* Two-level page tables: identity below 8 MiB, two free windows above. */
+/* Page tables of either format: identity below 8 MiB, two free windows above. */
 
 #include "guest.h"
 
 #define FIRST_FREE_PAGE 0x300000
 #define IDENTITY_END 0x800000
-#define TOP_FLAGS (PTE_P | PTE_RW | PTE_US)
-
-u32 kernel_root[1024] __attribute__((aligned(PAGE)));
 
 extern char user_start[], user_end[];
 
@@ -25,27 +22,94 @@ u32 allocate_page(void)
 	return page;
 }
 
-volatile u32 *leaf(u32 *root, u32 gva)
+#if PAE
+
+#define MOST_ROOTS 126
+
+/* One page. No root is at its start, so that a host that takes roots for pages is found out. */
+static struct {
+	volatile pte unused[TOP_ENTRIES], kernel[TOP_ENTRIES], others[MOST_ROOTS][TOP_ENTRIES];
+} roots __attribute__((aligned(PAGE)));
+
+volatile pte *const kernel_root = roots.kernel;
+
+static volatile pte *empty_root(void)
 {
-	u32 *top = &root[gva >> 22];
+	static u32 used;
+
+	if (used == MOST_ROOTS)
+		shutdown("out of roots", SHUTDOWN_POWEROFF);
+	return roots.others[used++];
+}
+
+volatile pte *pde(volatile pte *root, u32 gva)
+{
+	volatile pte *top = &root[gva >> TOP_SHIFT];
 
 	if (!(*top & PTE_P))
-		*top = allocate_page() | TOP_FLAGS;
-	return (volatile u32 *)(*top & 0xfffff000) + (gva >> 12 & 0x3ff);
+		*top = allocate_page() | PTE_P;
+	return (volatile pte *)FRAME(*top) + (gva >> 21 & 0x1ff);
 }
 
-void set_pte(u32 *root, u32 gva, u32 entry)
+void announce_pte(u32 root, u32 gva, pte entry)
+{
+	hypercall(LHCALL_SET_PTE, root, gva, (u32)entry, (u32)(entry >> 32));
+}
+
+void announce_pde(volatile pte *root, u32 gva)
+{
+	hypercall(LHCALL_SET_PMD, FRAME(root[gva >> TOP_SHIFT]), gva >> 21 & 0x1ff, 0, 0);
+}
+
+#else
+
+static volatile pte kernel_directory[TOP_ENTRIES] __attribute__((aligned(PAGE)));
+
+volatile pte *const kernel_root = kernel_directory;
+
+static volatile pte *empty_root(void)
+{
+	return (volatile pte *)allocate_page();
+}
+
+volatile pte *pde(volatile pte *root, u32 gva)
+{
+	return &root[gva >> TOP_SHIFT];
+}
+
+void announce_pte(u32 root, u32 gva, pte entry)
+{
+	hypercall(LHCALL_SET_PTE, root, gva, entry, 0);
+}
+
+void announce_pde(volatile pte *root, u32 gva)
+{
+	hypercall(LHCALL_SET_PGD, (u32)root, gva >> TOP_SHIFT, 0, 0);
+}
+
+#endif
+
+volatile pte *leaf(volatile pte *root, u32 gva)
+{
+	volatile pte *entry = pde(root, gva);
+
+	if (!(*entry & PTE_P))
+		*entry = allocate_page() | PDE_FLAGS;
+	return (volatile pte *)FRAME(*entry) + gva / PAGE % (PAGE / sizeof(pte));
+}
+
+void set_pte(volatile pte *root, u32 gva, pte entry)
 {
 	*leaf(root, gva) = entry;
-	hypercall(LHCALL_SET_PTE, (u32)root, gva, entry, 0);
+	announce_pte((u32)root, gva, entry);
 }
 
-void switch_root(u32 *root)
+void switch_root(volatile pte *root)
 {
 	hypercall(LHCALL_NEW_PGTABLE, (u32)root, 0, 0, 0);
 }
 
-static void map_identity(u32 *root)
+static void map_identity(volatile pte *root)
 {
 	for (u32 page = 0; page < IDENTITY_END; page += PAGE) {
 		u32 user = page >= (u32)user_start && page < (u32)user_end;
@@ -54,12 +118,12 @@ static void map_identity(u32 *root)
 	}
 }
 
-/* Leaf tables below the kernel window belong to one root only, as in Linux: no sharing here. */
-u32 *new_root(void)
+/* Tables below the kernel window belong to one root only, as in Linux: no sharing here. */
+volatile pte *new_root(void)
 {
-	u32 *root = (u32 *)allocate_page();
+	volatile pte *root = empty_root();
 
-	for (u32 i = KERNEL_WINDOW >> 22; i < 1024; i++)
+	for (u32 i = KERNEL_WINDOW >> TOP_SHIFT; i < TOP_ENTRIES; i++)
 		root[i] = kernel_root[i];
 	map_identity(root);
 	return root;
@@ -68,7 +132,7 @@ u32 *new_root(void)
 void paging_init(void)
 {
 	map_identity(kernel_root);
-	/* All roots share the kernel window's table, so it has to be there before the first copy. */
+	/* All roots share the kernel window's tables, so they have to be there before the first copy. */
 	leaf(kernel_root, KERNEL_WINDOW);
 	switch_root(kernel_root);
 	hypercall(LHCALL_SET_STACK, KERNEL_DS, trap_stack_top(), 2, 0);

@@ -34,23 +34,23 @@ struct descriptor {
 /* What the table is to be, and a copy of it for each slot of the ring and for direct calls. */
 static struct descriptor gdt[32], copies[RING_SLOTS + 1][32];
 
-static u32 copy_table(u32 copy, u32 index, u32 limit, u32 attributes)
+static u32 copy_table(u32 copy, u32 index, u32 base, u32 limit, u32 attributes)
 {
-	gdt[index].low = DESCRIPTOR_LOW(0, limit);
-	gdt[index].high = DESCRIPTOR_HIGH(0, limit, attributes);
+	gdt[index].low = DESCRIPTOR_LOW(base, limit);
+	gdt[index].high = DESCRIPTOR_HIGH(base, limit, attributes);
 	for (u32 i = 0; i < 32; i++)
 		copies[copy][i] = gdt[i];
 	return (u32)copies[copy];
 }
 
-void load_descriptor(u32 index, u32 limit, u32 attributes)
+void load_descriptor_at(u32 index, u32 base, u32 limit, u32 attributes)
 {
-	hypercall(LHCALL_LOAD_GDT, copy_table(RING_SLOTS, index, limit, attributes), 32, 0, 0);
+	hypercall(LHCALL_LOAD_GDT, copy_table(RING_SLOTS, index, base, limit, attributes), 32, 0, 0);
 }
 
 void load_descriptor_later(u32 slot, u32 index, u32 limit, u32 attributes)
 {
-	ring_write(slot, LHCALL_LOAD_GDT, copy_table(slot, index, limit, attributes), 32, 0, 0);
+	ring_write(slot, LHCALL_LOAD_GDT, copy_table(slot, index, 0, limit, attributes), 32, 0, 0);
 }
 
 /* The host's own first segments, so that a table without them is never loaded. */
@@ -63,10 +63,10 @@ static void gdt_init(void)
 
 #else
 
-void load_descriptor(u32 index, u32 limit, u32 attributes)
+void load_descriptor_at(u32 index, u32 base, u32 limit, u32 attributes)
 {
-	hypercall(LHCALL_LOAD_GDT_ENTRY, index, DESCRIPTOR_LOW(0, limit),
-		  DESCRIPTOR_HIGH(0, limit, attributes), 0);
+	hypercall(LHCALL_LOAD_GDT_ENTRY, index, DESCRIPTOR_LOW(base, limit),
+		  DESCRIPTOR_HIGH(base, limit, attributes), 0);
 }
 
 void load_descriptor_later(u32 slot, u32 index, u32 limit, u32 attributes)
@@ -80,6 +80,11 @@ static void gdt_init(void)
 }
 
 #endif
+
+void load_descriptor(u32 index, u32 limit, u32 attributes)
+{
+	load_descriptor_at(index, 0, limit, attributes);
+}
 
 void segments_init(void)
 {

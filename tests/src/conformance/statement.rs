@@ -60,7 +60,8 @@ fn statement(line: &str) -> Option<Statement> {
     })
 }
 
-fn groups(scope: &str) -> Option<Vec<Vec<World>>> {
+/// The worlds of a scope such as `G2-G5/pae`: one of each group is enough. `None` if it is no scope.
+pub fn groups(scope: &str) -> Option<Vec<Vec<World>>> {
     let (list, paging) = scope.split_once('/').unwrap_or((scope, ""));
     let pagings: &[Paging] = match paging {
         "" | "both" => &[Paging::TwoLevel, Paging::Pae],

@@ -43,6 +43,10 @@ impl FakeMemory {
         u32::from_le_bytes(self.bytes_at(at, 4).try_into().unwrap())
     }
 
+    pub(crate) fn u64_at(&self, at: u64) -> u64 {
+        u64::from_le_bytes(self.bytes_at(at, 8).try_into().unwrap())
+    }
+
     pub(crate) fn put(&self, at: u64, from: &[u8]) {
         let at = at as usize;
         self.bytes.borrow_mut()[at..at + from.len()].copy_from_slice(from);

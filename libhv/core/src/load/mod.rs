@@ -21,6 +21,7 @@ pub use modules::Modules;
 use crate::address::{Gpa, Gva};
 use crate::generation::{Choice, of_kernel};
 use crate::memory::GuestMemory;
+use crate::paging::Paging;
 use hv_abi::lguest::{Entry, Generation, PAGE_OFFSET, generations};
 
 /// What a guest starts from.
@@ -37,6 +38,8 @@ pub struct Boot<'a> {
     /// Where the kernel has its RAM, for those generations that start there: one that
     /// [`boot_tables::is_page_offset`].
     pub page_offset: u32,
+    /// The kernel's paging format, for those that start on tables.
+    pub paging: Paging,
 }
 
 impl Default for Boot<'_> {
@@ -47,6 +50,7 @@ impl Default for Boot<'_> {
             command_line: &[],
             generation: Choice::Detect,
             page_offset: PAGE_OFFSET,
+            paging: Paging::Auto,
         }
     }
 }
@@ -110,7 +114,7 @@ pub fn load(memory: &impl GuestMemory, boot: &Boot<'_>) -> Result<Start, LoadErr
             .wrapping_add(boot.page_offset),
         Entry::Physical(_) | Entry::Linear => Gva::new(placed.entry.raw() as u32),
     };
-    let plan = boot_tables::Plan::new(ram_size(memory), free.end, boot.page_offset);
+    let plan = boot_tables::Plan::new(ram_size(memory), free.end, boot.page_offset, boot.paging);
     let fits = plan.size() <= free.size();
     if !fits && generation.entry != Entry::Linear {
         return Err(LoadError::BootTablesDoNotFit {

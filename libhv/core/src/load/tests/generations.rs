@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::generation::Choice;
+use crate::paging::Paging;
 use hv_abi::lguest::{Family, generations};
 
 const LINUX_2_6_24: &[u8] = b"Linux version 2.6.24.7 (a@b)\0";
@@ -144,6 +145,63 @@ fn lg013_lg014_lg015_boot_tables() {
     }
 }
 
+/// 2.6: with three levels there is a page directory below the leaf tables, and the root has it at 0 and at
+/// PAGE_OFFSET with P alone. 7 MiB take four leaf tables, of which half of the last is empty.
+#[test]
+fn lg014_lg015_boot_tables_of_g3_pae() {
+    for (page_offset, slot) in [(0x4000_0000, 1), (0x8000_0000, 2), (0xc000_0000, 3)] {
+        let memory = FakeMemory::with_bytes(7 * MIB);
+        let boot = Boot {
+            kernel: &kernel(b"nothing"),
+            generation: Choice::Exactly(&generations::LINUX_2_6_31),
+            page_offset,
+            paging: Paging::Pae,
+            ..Boot::default()
+        };
+        let started = load(&memory, &boot).unwrap();
+        let root = started.root.unwrap().raw();
+        assert_eq!(root, (7 * MIB - 4096) as u64);
+        let leaves = root - 4 * 4096;
+        let directory = leaves - 4096;
+        assert_eq!(
+            u64::from(started.tables.unwrap().size()),
+            root + 4096 - directory
+        );
+        for index in 0..512 {
+            let expected = if index == 0 || index == slot {
+                directory | 1
+            } else {
+                0
+            };
+            assert_eq!(memory.u64_at(root + 8 * index), expected, "pointer {index}");
+            let expected = if index < 4 {
+                (leaves + 4096 * index) | 7
+            } else {
+                0
+            };
+            assert_eq!(
+                memory.u64_at(directory + 8 * index),
+                expected,
+                "directory {index}"
+            );
+        }
+        for frame in 0..2048 {
+            let expected = if frame < 7 * 256 { frame << 12 | 7 } else { 0 };
+            assert_eq!(memory.u64_at(leaves + 8 * frame), expected, "leaf {frame}");
+        }
+        assert_eq!(memory.refused(), 0);
+    }
+}
+
+/// A page directory maps 1 GiB, however much RAM there is.
+#[test]
+fn boot_tables_with_three_levels_stay_within_one_page_directory() {
+    let plan = |ram| boot_tables::Plan::new(ram, 0x8000_0000, PAGE_OFFSET, Paging::Pae);
+    assert_eq!(plan(2 << 20).size(), 3 * 4096);
+    assert_eq!(plan(1 << 30).size(), 514 * 4096);
+    assert_eq!(plan(3 << 30).size(), 514 * 4096);
+}
+
 /// LG-016, LG-019: linear generations find their RAM untouched.
 #[test]
 fn lg016_lg019_no_tables_from_3_1_on() {
@@ -231,7 +289,7 @@ fn boot_tables_stay_within_their_top_level() {
         (0xff80_0000, 768, 2),
     ] {
         let memory = Counted(Default::default());
-        let plan = boot_tables::Plan::new(3 << 30, 0x8000_0000, page_offset);
+        let plan = boot_tables::Plan::new(3 << 30, 0x8000_0000, page_offset, Paging::Auto);
         let entry = Entry::Physical(BootTables::IdentityAndPageOffset);
         let root = plan.write(&memory, entry).unwrap().unwrap().raw();
         assert_eq!(root, 0x7fff_f000);

@@ -9,6 +9,7 @@ use crate::kill::Kill;
 use crate::load::Start;
 use crate::load::boot_tables::Plan;
 use crate::memory::{Access, BadAddress, GuestMemory};
+use crate::paging::Paging;
 use crate::personality::lguest::Lguest;
 use crate::personality::{AccessKind, End, Fault, Mmu, Next, NoMiddleTables, Trap};
 use crate::registers::Registers;
@@ -393,7 +394,7 @@ impl Machine {
             choice,
             generation,
             root: None,
-            tables: Some(Plan::new(RAM, RAM as u32, PAGE_OFFSET)),
+            tables: Some(Plan::new(RAM, RAM as u32, PAGE_OFFSET, Paging::TwoLevel)),
             page_offset: PAGE_OFFSET,
         };
         let guest = Lguest::new(

@@ -1,6 +1,7 @@
 //! LGUEST_INIT and the state before it.
 
 use super::fixture::{DATA, KERNEL_ADDRESS, Machine, NOIRQ_IRET, RAM, Told, killed};
+use super::generations::all;
 use super::numbers::{data, hypercall};
 use crate::personality::lguest::Changes;
 use crate::personality::{Next, Ts};
@@ -139,15 +140,17 @@ fn lg029_a_second_init_kills() {
 
 /// LG-150, and LG-125 before any handler can exist.
 #[test]
-fn lg150_before_init_nothing_is_delivered_and_every_trap_kills() {
-    let mut machine = Machine::new();
-    machine.guest.raise(0).unwrap();
-    let before = machine.regs.clone();
-    assert_eq!(machine.enter(), Ok(Next::Enter));
-    assert_eq!(machine.regs, before);
-    assert_eq!(machine.guest.deadline(crate::clock::Nanos(0)), None);
-    assert_eq!(
-        killed(machine.trap(6, 0)),
-        "unhandled trap 6 at 0x2000 (0x0)"
-    );
+fn lg150_every_generation_nothing_is_delivered_before_init_and_every_trap_kills() {
+    for generation in all() {
+        let mut machine = Machine::of(generation);
+        machine.guest.raise(0).unwrap();
+        let before = machine.regs.clone();
+        assert_eq!(machine.enter(), Ok(Next::Enter));
+        assert_eq!(machine.regs, before, "{generation}");
+        assert_eq!(machine.guest.deadline(crate::clock::Nanos(0)), None);
+        assert_eq!(
+            killed(machine.trap(6, 0)),
+            "unhandled trap 6 at 0x2000 (0x0)"
+        );
+    }
 }

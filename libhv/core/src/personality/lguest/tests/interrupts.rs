@@ -3,16 +3,23 @@
 use super::fixture::{
     DATA, INTERRUPT_GATE, Machine, NOIRQ_IRET, STACK, TRAP_GATE, TRAP_STACK, handler, killed,
 };
+use super::generations::all;
 use super::numbers::{data, hypercall};
 use crate::clock::{Nanos, WallTime};
 use crate::personality::{BadIrq, Next};
 use crate::registers::eflags;
+use hv_abi::lguest::{Generation, generations};
 
 const MILLISECOND: u64 = 1_000_000;
 
 /// All 32 handlers, interrupts enabled.
 fn machine() -> Machine {
-    let mut machine = Machine::initialised();
+    machine_of(&generations::LINUX_4_0)
+}
+
+/// The same of another generation.
+fn machine_of(generation: &'static Generation) -> Machine {
+    let mut machine = Machine::initialised_of(generation);
     for irq in 0..32 {
         machine.load_gate(32 + irq, INTERRUPT_GATE);
     }
@@ -36,19 +43,21 @@ fn lg133_every_irq_is_at_vector_32_plus_n() {
 
 /// LG-134, LG-145: lowest first, one an entry, raised twice is raised once.
 #[test]
-fn lg134_lg145_the_lowest_comes_first_and_each_comes_once() {
-    let mut machine = machine();
-    for irq in [9, 3, 31, 3] {
-        machine.guest.raise(irq).unwrap();
-    }
-    for irq in [3, 9, 31] {
+fn lg134_lg145_every_generation_the_lowest_comes_first_and_each_comes_once() {
+    for generation in all() {
+        let mut machine = machine_of(generation);
+        for irq in [9, 3, 31, 3] {
+            machine.guest.raise(irq).unwrap();
+        }
+        for irq in [3, 9, 31] {
+            machine.enter().unwrap();
+            assert_eq!(machine.regs.eip, handler(32 + irq), "{generation}");
+            machine.set_field(data::IRQ_ENABLED, 0x200);
+        }
+        let before = machine.regs.clone();
         machine.enter().unwrap();
-        assert_eq!(machine.regs.eip, handler(32 + irq));
-        machine.set_field(data::IRQ_ENABLED, 0x200);
+        assert_eq!(machine.regs, before, "{generation}");
     }
-    let before = machine.regs.clone();
-    machine.enter().unwrap();
-    assert_eq!(machine.regs, before);
 }
 
 #[test]
