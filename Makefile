@@ -99,7 +99,7 @@ TWO_LEVEL_GUESTS := tables $(OLD_GUESTS)
 RESTART_GUESTS := restart restart_unsaid
 # Page directories, NX, and what only tables with them have; NAME.elf has three levels too.
 PAE_GUESTS := pae pae_kills pae_roots
-ALL_GUESTS := $(basename $(notdir $(wildcard tests/guests/*.c tests/guests/*.S)))
+ALL_GUESTS := $(basename $(notdir $(wildcard tests/guests/*.c)))
 OLD_ABLE := $(filter-out $(NEWEST_GUESTS) $(FIRST_GUESTS),$(ALL_GUESTS))
 guests_of_g1 := $(filter-out $(PAE_GUESTS) $(LINEAR_GUESTS) $(RESTART_GUESTS),$(OLD_ABLE)) $(FIRST_GUESTS)
 guests_of_g2 := $(filter-out $(PAE_GUESTS) $(LINEAR_GUESTS),$(OLD_ABLE))
@@ -124,8 +124,10 @@ build/guests/%.elf: $$(wildcard apps/guests/%/*) linker/guest.ld Makefile
 	$(Q)cd $(@:.elf=.objects) && $(GUEST_CC) -I$(CURDIR)/apps/guests/$* -c $(abspath $(filter %.c %.S,$^))
 	$(Q)$(GUEST_CC) $(@:.elf=.objects)/*.o $(GUEST_LD),-T,linker/guest.ld -o $@
 
+# An exact rule comes before the pattern below, which would give these guests two levels.
 $(PAE_GUESTS:%=build/tests/guests/%.elf): build/tests/guests/%.elf: tests/guests/%.c build/tests/guests/library.pae.o
 	$(Q)$(GUEST_CC) -DPAE=1 -Itests/guests/lib $^ $(GUEST_LD),-T,tests/guests/guest.ld -o $@
+
 # $1: the word with a dot in front, or nothing; $2: what the world defines. The library is linked once for all
 # guests of a world.
 define micro_world

@@ -80,10 +80,7 @@ fn trials() -> Vec<Trial> {
     let mut sources: Vec<_> = std::fs::read_dir(guests)
         .expect("the guests' directory is readable")
         .map(|entry| entry.expect("an entry is readable").path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|kind| kind == "c" || kind == "S")
-        })
+        .filter(|path| path.extension().is_some_and(|kind| kind == "c"))
         .collect();
     sources.sort();
     let mut trials = Vec::new();
