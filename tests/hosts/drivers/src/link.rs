@@ -12,7 +12,7 @@ const LAST: [u8; 2] = [0x88, 0xb6];
 /// Ethernet type of the others.
 const DATA: [u8; 2] = [0x88, 0xb5];
 
-/// Sends back whatever comes, until the last frame.
+/// Sends back whatever comes, until the last frame: that one might still be in the machine at its end.
 pub fn echo(link: &mut Link, interrupts: &mut Interrupts) {
     say!("link {:02x?}", link.mac());
     let (mut frames, mut bytes) = (0_u64, 0_u64);
@@ -23,10 +23,16 @@ pub fn echo(link: &mut Link, interrupts: &mut Interrupts) {
             continue;
         };
         let frame = &mut buffer[..length];
-        if length < HEADER || frame[12..14] != DATA && frame[12..14] != LAST {
+        if length < HEADER {
             continue;
         }
-        let last = frame[12..14] == LAST;
+        let kind = [frame[12], frame[13]];
+        if kind == LAST {
+            return say!("echoed {frames} frames, {bytes} bytes");
+        }
+        if kind != DATA {
+            continue;
+        }
         let (destination, rest) = frame.split_at_mut(6);
         destination.swap_with_slice(&mut rest[..6]);
         while link.send(&buffer[..length]).is_err() {
@@ -34,8 +40,5 @@ pub fn echo(link: &mut Link, interrupts: &mut Interrupts) {
         }
         frames += 1;
         bytes += length as u64;
-        if last {
-            return say!("echoed {frames} frames, {bytes} bytes");
-        }
     }
 }
