@@ -29,8 +29,14 @@ const HEADER: u64 = 0x1000;
 const ANSWER: u64 = 0x1800;
 const DATA: u64 = 0x2000;
 
+#[derive(Default)]
+struct Frames {
+    sent: Vec<Vec<u8>>,
+    coming: VecDeque<Vec<u8>>,
+}
+
 #[derive(Clone, Default)]
-struct Wire(Rc<RefCell<(Vec<Vec<u8>>, VecDeque<Vec<u8>>)>>);
+struct Wire(Rc<RefCell<Frames>>);
 
 impl Link for Wire {
     fn mac(&self) -> [u8; 6] {
@@ -38,19 +44,19 @@ impl Link for Wire {
     }
 
     fn send(&mut self, frame: &[u8]) -> Result<(), Full> {
-        self.0.borrow_mut().0.push(frame.to_vec());
+        self.0.borrow_mut().sent.push(frame.to_vec());
         Ok(())
     }
 
     fn receive(&mut self, into: &mut [u8]) -> Option<usize> {
-        let frame = self.0.borrow_mut().1.pop_front()?;
+        let frame = self.0.borrow_mut().coming.pop_front()?;
         into[..frame.len()].copy_from_slice(&frame);
         Some(frame.len())
     }
 }
 
 enum Model {
-    Console(Console<SharedLine>),
+    Console(Box<Console<SharedLine>>),
     Disk(Box<Block<RamDisk<Vec<u8>>>>),
     Net(Box<Net<Wire>>),
 }
@@ -146,7 +152,7 @@ impl Guest {
         let disk = RamDisk::new(sectors.collect(), vec![0; 4096], [7; SERIAL]);
         let mut pci = PciBus::new(Gpa::new(RAM));
         for model in [
-            Model::Console(Console::new(line.clone())),
+            Model::Console(Box::new(Console::new(line.clone()))),
             Model::Disk(Box::new(Block::new(disk, Writing::Allowed))),
             Model::Net(Box::new(Net::new(wire.clone()))),
         ] {
@@ -475,9 +481,9 @@ fn frames_have_the_short_header() {
     guest.memory.put(DATA + 10, &frame);
     guest.post(transmit, &[(DATA, 10 + FRAME as u32, 0)]);
     guest.notify(transmit.at);
-    assert_eq!(guest.wire.0.borrow().0, [frame.clone()]);
+    assert_eq!(guest.wire.0.borrow().sent, std::slice::from_ref(&frame));
 
-    guest.wire.0.borrow_mut().1.push_back(frame.clone());
+    guest.wire.0.borrow_mut().coming.push_back(frame.clone());
     guest.memory.put(DATA, &[0xff; 0x800]);
     guest.post(receive, &[(DATA, 10, WRITE), (DATA + 10, 0x700, WRITE)]);
     guest.notify(receive.at);
