@@ -33,10 +33,20 @@
 .set EXIT_CR3, {exit_cr3}
 .set TASK_SWITCHED, {task_switched}
 .set RELOAD_SEGMENTS, {reload_segments}
+.set SYSCALL_FRAME, {syscall_frame}
+.set SYSCALL_IRQ_ENABLED, {syscall_irq_enabled}
+.set SYSCALLS, {syscalls}
+.set FRAME_FLAGS, {frame_flags}
+.set HANDLER_FLAGS, {handler_flags}
+.set FORCED_FLAGS, {forced_flags}
 .set IDLE_VECTOR, {idle_vector}
 .set NMI_COUNT, {nmi_count}
 .set MCE_COUNT, {mce_count}
-.set FRAME_RSP, 24                 /* in the frame that the processor pushes */
+.set FRAME_CS, 8                   /* in the frame that the processor pushes */
+.set FRAME_EFLAGS, 16
+.set FRAME_RSP, 24
+.set FRAME_SS, 32
+.set EFLAGS_TF, 1 << 8
 .set CR0_TS, 1 << 3
 .set EFLAGS_IF, 1 << 9
 .set EFLAGS_VM_BIT, 17
@@ -173,11 +183,78 @@ clear_task_switched:
     clts
     jmp     task_switched_clear
 
+/*
+ * A system call whose handler is known here: the frame goes onto the guest kernel's stack and the handler
+ * starts, without a way through the host. The gate of the system call's vector leads here only while what lies in the
+ * entry area holds; see `direct_syscall` in the personality. All that is not plain goes the long way.
+ *
+ * The guest's registers stay where they are: R8 to R12, which its code cannot see, are enough. The frame is
+ * written through the guest's own page tables, with CR0.WP set, and no address is above 4 GiB but where nothing is
+ * mapped: a stack that is not mapped writable faults here, at a known place, and the trap goes the long way too.
+ */
+syscall_begin:
+.macro DIRECT_SYSCALL interrupts
+    testb   $2, FRAME_CS(%rsp)
+    jz      syscall_the_long_way
+    movl    FRAME_EFLAGS(%rsp), %r8d
+    testl   $(EFLAGS_TF | 1 << EFLAGS_VM_BIT), %r8d
+    jnz     syscall_the_long_way
+    movq    entry_area+SYSCALL_IRQ_ENABLED(%rip), %r10
+    movl    entry_area+SYSCALL_FRAME+FRAME_RSP(%rip), %r9d
+    movl    (%r10), %r11d
+    andl    $EFLAGS_IF, %r11d
+    andl    $FRAME_FLAGS, %r8d
+    orl     %r8d, %r11d
+    movl    (%rsp), %r12d
+    movl    %r12d, 0(%r9)
+    movl    FRAME_CS(%rsp), %r12d
+    movl    %r12d, 4(%r9)
+    movl    %r11d, 8(%r9)
+    movl    FRAME_RSP(%rsp), %r12d
+    movl    %r12d, 12(%r9)
+    movl    FRAME_SS(%rsp), %r12d
+    movl    %r12d, 16(%r9)
+    .ifc \interrupts, off
+    movl    $0, (%r10)
+    .endif
+    andl    $HANDLER_FLAGS, %r8d
+    orl     $FORCED_FLAGS, %r8d
+    movl    %r8d, entry_area+SYSCALL_FRAME+FRAME_EFLAGS(%rip)
+    incq    entry_area+SYSCALLS(%rip)
+    leaq    entry_area+SYSCALL_FRAME(%rip), %rsp
+    /* The rest is the guest's own; this is an address of the host's. */
+    xorl    %r10d, %r10d
+    iretq
+.endm
+.balign 16
+.global syscall_by_trap_gate
+syscall_by_trap_gate:
+    DIRECT_SYSCALL kept
+.balign 16
+.global syscall_by_interrupt_gate
+syscall_by_interrupt_gate:
+    DIRECT_SYSCALL off
+syscall_end:
+
+/* The processor's frame is at the end of the registers, however far the direct way got. */
+syscall_faulted:
+    popq    %rax
+    leaq    entry_area+REGISTERS+EIP(%rip), %rsp
+syscall_the_long_way:
+    pushq   $0
+    pushq   $0x80
+    jmp     exit_any
+
 /* Ring 0, or a virtual-8086 guest: an interrupt that ends idling, a refused entry, or a host bug. */
 exit_ring0:
     btl     $EFLAGS_VM_BIT, EFLAGS-VECTOR(%rsp)
     jc      exit_guest
     pushq   %rax
+    leaq    syscall_begin(%rip), %rax
+    subq    EIP-VECTOR+8(%rsp), %rax
+    negq    %rax
+    cmpq    $syscall_end - syscall_begin, %rax
+    jb      syscall_faulted
     leaq    entry_faults_begin(%rip), %rax
     cmpq    %rax, EIP-VECTOR+8(%rsp)
     jb      not_an_entry_fault

@@ -9,7 +9,7 @@ use hv_abi::lguest::{Generation, KernelVersion, PAGE_OFFSET};
 use hv_boot::Machine;
 use hv_core::address::PAGE_SIZE;
 use hv_core::clock::Clock as _;
-use hv_core::command_line::{MEMORY_MIB, Mode, Options};
+use hv_core::command_line::{Enabled, MEMORY_MIB, Mode, Options};
 use hv_core::device::MAX_DEVICES;
 use hv_core::device::bus::{Bus, SHARED_FRAMES};
 use hv_core::device::pci::PciBus;
@@ -29,7 +29,7 @@ use hv_hw::guest_space::GuestSpace;
 use hv_hw::host_paging::{self, PageTables};
 use hv_hw::pic::Pic;
 use hv_hw::storage;
-use hv_hw::switch::{Isolation, Switch};
+use hv_hw::switch::{FastPaths, Isolation, Switch};
 use hv_hw::table_pool::{Cell, FixedPool};
 use hv_hw::virtio::DeviceError;
 
@@ -56,6 +56,7 @@ pub struct Builder {
     shadow_budget: Option<u64>,
     roots: usize,
     isolation: Isolation,
+    fast_paths: FastPaths,
     paging: Paging,
     kernel: Option<&'static [u8]>,
     initrd: Option<&'static [u8]>,
@@ -76,6 +77,7 @@ impl Builder {
             shadow_budget: None,
             roots: ROOTS,
             isolation: Isolation::Shared,
+            fast_paths: FastPaths::On,
             paging: Paging::Auto,
             kernel: None,
             initrd: None,
@@ -143,6 +145,12 @@ impl Builder {
     /// Whether the host stays mapped while the guest runs. `mode=` comes first.
     pub fn isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
+        self
+    }
+
+    /// Whether the switcher settles by itself what it can. `fast_paths=` comes first.
+    pub fn fast_paths(mut self, fast_paths: FastPaths) -> Self {
+        self.fast_paths = fast_paths;
         self
     }
 
@@ -223,6 +231,11 @@ impl Builder {
             Some(Mode::Isolated) => Isolation::Isolated,
             None => self.isolation,
         };
+        let fast_paths = match options.fast_paths {
+            Some(Enabled::On) => FastPaths::On,
+            Some(Enabled::Off) => FastPaths::Off,
+            None => self.fast_paths,
+        };
         if let Some(mib) = options.memory_mib {
             self.memory = u64::from(mib) * MIB;
         }
@@ -262,7 +275,7 @@ impl Builder {
         };
         let pml4 = frames.take_frame().map_err(out_of("a page table"))?;
         let space = GuestSpace::new(pml4.into_state(), upper_half);
-        let switch = Switch::take(isolation, tables.root(), space.address());
+        let switch = Switch::take(isolation, fast_paths, tables.root(), space.address());
         let used = before - frames.statistics().free - ram_frames - shadow_frames;
         report(&clocks, isolation, ram_frames, shadow_frames, used);
         report_generation(start.generation);

@@ -212,6 +212,9 @@ impl Guest {
                     .set_gate_privilege(vector, self.lguest.gate_privilege(vector));
             }
         }
+        if changes.concern_syscalls() {
+            self.switch.set_direct_syscall(self.lguest.direct_syscall());
+        }
         if changes.contains(Changes::TS) {
             self.switch
                 .set_task_switched(match self.lguest.task_switched() {
@@ -315,6 +318,7 @@ impl Guest {
             guest: self.lguest.counters(),
             shadow: self.lguest.mmu().statistics(),
             host_interrupts: self.host_interrupts,
+            direct_syscalls: self.switch.direct_syscalls(),
             nmis: self.switch.nmi_count(),
             machine_checks: self.switch.machine_check_count(),
         }
@@ -330,6 +334,8 @@ pub struct Statistics<'a> {
     pub shadow: shadow::Statistics,
     /// Interrupts of the host's own.
     pub host_interrupts: u64,
+    /// System calls that the switcher delivered without an exit.
+    pub direct_syscalls: u64,
     /// Non-maskable interrupts, in the guest or the host.
     pub nmis: u64,
     /// Machine checks that left what they interrupted intact, in the guest or the host.

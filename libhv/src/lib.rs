@@ -28,7 +28,7 @@ pub use hv_core::memory::BadAddress;
 pub use hv_core::paging::Paging;
 pub use hv_core::personality::{BadIrq, NoHandler};
 pub use hv_core::registers::Registers;
-pub use hv_hw::switch::Isolation;
+pub use hv_hw::switch::{FastPaths, Isolation};
 pub use hv_hw::virtio::DeviceError;
 
 /// What [`Builder::generation`] takes.

@@ -32,6 +32,14 @@ pub enum Mode {
     Isolated,
 }
 
+/// Whether something is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "they say what they are")]
+pub enum Enabled {
+    On,
+    Off,
+}
+
 /// What the command line says. `None`: it says nothing, and the application decides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options<'a> {
@@ -39,6 +47,8 @@ pub struct Options<'a> {
     pub log: Option<LogLevel>,
     /// `mode=`
     pub mode: Option<Mode>,
+    /// `fast_paths=`: whether the switcher settles by itself what it can.
+    pub fast_paths: Option<Enabled>,
     /// `memory=`: MiB of guest RAM, within [`MEMORY_MIB`].
     pub memory_mib: Option<u32>,
     /// `roots=`: size of the root cache, within [`ROOTS`].
@@ -86,7 +96,7 @@ impl fmt::Display for CommandLineError {
         match self {
             Self::UnknownWord(word) => write!(
                 f,
-                "unknown word {LINE}: `{word}`; known: log=, mode=, memory=, roots=, paging=, generation=, page_offset=, --"
+                "unknown word {LINE}: `{word}`; known: log=, mode=, fast_paths=, memory=, roots=, paging=, generation=, page_offset=, --"
             ),
             Self::UnknownValue { word, known } => {
                 write!(f, "unknown value {LINE}: `{word}`; known: {known}")
@@ -118,6 +128,8 @@ const LOG_LEVELS: &[(&[u8], LogLevel)] = &[
 const LOG_LEVEL_NAMES: &str = "off, error, warn, info, debug, trace";
 const MODES: &[(&[u8], Mode)] = &[(b"shared", Mode::Shared), (b"isolated", Mode::Isolated)];
 const MODE_NAMES: &str = "shared, isolated";
+const ENABLED: &[(&[u8], Enabled)] = &[(b"on", Enabled::On), (b"off", Enabled::Off)];
+const ENABLED_NAMES: &str = "on, off";
 const PAGING: &[(&[u8], Paging)] = &[
     (b"auto", Paging::Auto),
     (b"two-level", Paging::TwoLevel),
@@ -156,6 +168,9 @@ impl<'a> Options<'a> {
         match name {
             b"log" => self.log = Some(choice(word, value, LOG_LEVELS, LOG_LEVEL_NAMES)?),
             b"mode" => self.mode = Some(choice(word, value, MODES, MODE_NAMES)?),
+            b"fast_paths" => {
+                self.fast_paths = Some(choice(word, value, ENABLED, ENABLED_NAMES)?);
+            }
             b"paging" => self.paging = Some(choice(word, value, PAGING, PAGING_NAMES)?),
             b"memory" => self.memory_mib = Some(number(word, value, MEMORY_MIB)?),
             b"roots" => self.roots = Some(number(word, value, ROOTS)?),
@@ -286,7 +301,7 @@ mod tests {
     fn refusals_name_the_word_and_the_limit() {
         assert_eq!(
             refusal("foo mode=shared"),
-            "unknown word on the host's command line: `foo`; known: log=, mode=, memory=, roots=, paging=, generation=, page_offset=, --"
+            "unknown word on the host's command line: `foo`; known: log=, mode=, fast_paths=, memory=, roots=, paging=, generation=, page_offset=, --"
         );
         assert_eq!(
             refusal("mode=fast"),

@@ -57,6 +57,11 @@ pub mod eflags {
     pub const VM: u32 = 1 << 17;
     /// What a guest may have of its own: CF PF AF ZF SF DF OF AC ID, and TF.
     pub const GUEST: u32 = 0x0024_0cd5 | TF;
+    /// What a frame on a guest's stack has as the processor saved it. IF is the virtual one there, IOPL is the
+    /// host's business.
+    pub const FRAME: u32 = GUEST | RESERVED_1 | RF | NT;
+    /// What a handler starts with of it.
+    pub const HANDLER: u32 = GUEST & !TF;
     /// What every entry has: interrupts on.
     pub const FORCED: u32 = RESERVED_1 | IF;
 }

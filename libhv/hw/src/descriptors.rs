@@ -58,6 +58,14 @@ impl Gate {
         }
     }
 
+    /// The gate with another handler.
+    pub fn with_handler(mut self, handler: u64) -> Self {
+        self.low.set_bits(0..16, handler.get_bits(0..16));
+        self.low.set_bits(48..64, handler.get_bits(16..32));
+        self.high = handler >> 32;
+        self
+    }
+
     /// The gate with another outermost ring.
     pub fn with_privilege(mut self, privilege: u8) -> Self {
         self.low.set_bits(45..47, privilege as u64);
@@ -105,5 +113,7 @@ mod tests {
         assert_eq!(gate.low, 0x1234_8e03_0100_5678);
         gate = gate.with_privilege(3);
         assert_eq!(gate.low, 0x1234_ee03_0100_5678);
+        gate = gate.with_handler(0xffff_8300_4321_8765);
+        assert_eq!((gate.low, gate.high), (0x4321_ee03_0100_8765, 0xffff_8300));
     }
 }

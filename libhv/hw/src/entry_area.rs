@@ -35,6 +35,12 @@ pub struct EntryArea {
     pub entry_cr3: u64,
     /// What to load into CR3 on exit; 0 leaves it alone (shared mode).
     pub exit_cr3: u64,
+    /// What `iretq` loads to start the guest's system call handler: EIP, CS, EFLAGS, ESP and SS.
+    pub syscall_frame: [u64; 5],
+    /// Address of the guest's `irq_enabled`.
+    pub syscall_irq_enabled: u64,
+    /// System calls that the switcher delivered by itself.
+    pub syscalls: u64,
     /// Vector of the interrupt that ended `idle`.
     pub idle_vector: u64,
     /// NMIs taken. Their stub counts at any moment, whatever else runs.

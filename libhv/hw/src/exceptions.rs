@@ -87,6 +87,10 @@ fn gate(vector: usize) -> Gate {
     } else {
         0
     };
-    let stubs = (&raw const exit_stubs).addr() as u64;
-    Gate::new(stubs + vector as u64 * STUB_SIZE, ist, privilege)
+    Gate::new(stub(vector as u8), ist, privilege)
+}
+
+/// Address of the stub of `vector`.
+pub(crate) fn stub(vector: u8) -> u64 {
+    (&raw const exit_stubs).addr() as u64 + u64::from(vector) * STUB_SIZE
 }

@@ -2,13 +2,15 @@
 
 use crate::descriptors::Gate;
 use crate::entry_area::{EntryArea, entry_area};
+use crate::{direct_map, exceptions};
 use core::arch::x86_64::{__cpuid, __cpuid_count};
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, Ordering};
-use hv_abi::lguest::GDT_ENTRIES;
+use hv_abi::lguest::{GDT_ENTRIES, KERNEL_CS, SYSCALL_VECTOR};
 use hv_core::address::Hpa;
-use hv_core::registers::Registers;
+use hv_core::personality::lguest::{DirectSyscall, GateKind};
+use hv_core::registers::{Registers, eflags};
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr2, Cr3, Cr4, Cr4Flags};
 use x86_64::registers::model_specific::{Efer, EferFlags, Msr};
 
@@ -37,6 +39,12 @@ global_asm!(
     exit_cr3 = const offset_of!(EntryArea, exit_cr3),
     task_switched = const offset_of!(EntryArea, task_switched),
     reload_segments = const offset_of!(EntryArea, reload_segments),
+    syscall_frame = const offset_of!(EntryArea, syscall_frame),
+    syscall_irq_enabled = const offset_of!(EntryArea, syscall_irq_enabled),
+    syscalls = const offset_of!(EntryArea, syscalls),
+    frame_flags = const eflags::FRAME,
+    handler_flags = const eflags::HANDLER,
+    forced_flags = const eflags::FORCED,
     idle_vector = const offset_of!(EntryArea, idle_vector),
     nmi_count = const offset_of!(EntryArea, nmi_count),
     mce_count = const offset_of!(EntryArea, mce_count),
@@ -55,6 +63,9 @@ pub enum Isolation {
     /// Only the switcher and the entry area are mapped while the guest runs.
     Isolated,
 }
+
+/// Bytes of a frame from ring 3 on the guest kernel's stack.
+const SYSCALL_FRAME_BYTES: u32 = 20;
 
 /// Why the guest stopped running.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,6 +103,21 @@ fn has_umip() -> bool {
     __cpuid(0).eax >= FEATURES && __cpuid_count(FEATURES, 0).ecx & UMIP != 0
 }
 
+unsafe extern "C" {
+    /// Handlers of the system call's vector that need nothing of the host.
+    static syscall_by_trap_gate: u8;
+    static syscall_by_interrupt_gate: u8;
+}
+
+/// Whether the switcher settles by itself what it can.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FastPaths {
+    /// It does. Only in shared mode is there anything that it can reach.
+    On,
+    /// Every exit goes through the host.
+    Off,
+}
+
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The processor's world switch. There is one, and it owns the guest's state in the entry area.
@@ -101,6 +127,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 /// because they borrow the `Switch`.
 pub struct Switch {
     isolation: Isolation,
+    fast_paths: FastPaths,
     guest_root: Hpa,
 }
 
@@ -111,13 +138,19 @@ impl Switch {
     ///
     /// # Panics
     /// On a second call: two owners would share one entry area.
-    pub fn take(isolation: Isolation, host_root: Hpa, guest_root: Hpa) -> Self {
+    pub fn take(
+        isolation: Isolation,
+        fast_paths: FastPaths,
+        host_root: Hpa,
+        guest_root: Hpa,
+    ) -> Self {
         assert!(
             !TAKEN.swap(true, Ordering::Relaxed),
             "the world switch has an owner"
         );
         let mut switch = Self {
             isolation,
+            fast_paths,
             guest_root,
         };
         switch.set_control_registers();
@@ -263,12 +296,54 @@ impl Switch {
 
     /// Lets `int vector` through from rings up to `privilege`.
     pub fn set_gate_privilege(&mut self, vector: u8, privilege: u8) {
+        self.change_gate(vector, |gate| gate.with_privilege(privilege));
+    }
+
+    /// Lets the switcher deliver the guest's system calls, or not. `call` has to hold until this is called again.
+    pub fn set_direct_syscall(&mut self, call: Option<DirectSyscall>) {
+        // In isolated mode the switcher cannot reach the guest's `irq_enabled`.
+        let possible = self.isolation == Isolation::Shared && self.fast_paths == FastPaths::On;
+        let handler = match call.filter(|_| possible) {
+            None => exceptions::stub(SYSCALL_VECTOR),
+            Some(call) => {
+                let area = entry_area.get();
+                let esp = call.stack_pointer.wrapping_sub(SYSCALL_FRAME_BYTES);
+                let words = [
+                    call.handler,
+                    KERNEL_CS.into(),
+                    eflags::FORCED,
+                    esp,
+                    call.stack_selector,
+                ];
+                // SAFETY: only the switcher uses these words, and it does not run.
+                unsafe {
+                    (*area).syscall_frame = words.map(u64::from);
+                    (*area).syscall_irq_enabled =
+                        direct_map::pointer(call.irq_enabled).addr().get() as u64;
+                }
+                match call.kind {
+                    GateKind::Trap => (&raw const syscall_by_trap_gate).addr() as u64,
+                    GateKind::Interrupt => (&raw const syscall_by_interrupt_gate).addr() as u64,
+                }
+            }
+        };
+        self.change_gate(SYSCALL_VECTOR, |gate| gate.with_handler(handler));
+    }
+
+    /// System calls that the switcher delivered by itself.
+    pub fn direct_syscalls(&self) -> u64 {
+        // SAFETY: the switcher alone uses this word beside us, and it does not run.
+        unsafe { (*entry_area.get()).syscalls }
+    }
+
+    fn change_gate(&mut self, vector: u8, change: impl FnOnce(Gate) -> Gate) {
         let area = entry_area.get();
         // SAFETY: inside the table, which `self` alone writes. The processor reads it at any moment, so
-        // the compiler must not take it for scratch memory; of the two words only the low one changes.
+        // the compiler must not take it for scratch memory; it uses none of the gates that change while
+        // the host runs, where neither the guest's traps nor its interrupts come from.
         unsafe {
             let gate = (&raw mut (*area).idt).cast::<Gate>().add(vector as usize);
-            gate.write_volatile(gate.read_volatile().with_privilege(privilege));
+            gate.write_volatile(change(gate.read_volatile()));
         }
     }
 

@@ -5,7 +5,7 @@ use hv_abi::lguest::{IDT_IGNORED, IdtLimit, SYSCALL_VECTOR};
 
 /// What entering a handler does to the virtual interrupt flag.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum GateKind {
+pub enum GateKind {
     /// Type 0xE: interrupts go off.
     Interrupt,
     /// Type 0xF: they stay as they are.

@@ -54,6 +54,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         self.data = Some(shared);
         self.cursor = Cursor::default();
         self.syscall_vector = kernel.syscall_vector;
+        self.note_syscall_changed();
         // Until now the boundary between user and kernel tables was not known, so what was
         // shadowed before may be filed on the wrong side of it.
         self.mmu.set_kernel_address(kernel.address);

@@ -1,8 +1,8 @@
 //! The lguest ABI, in all its generations: 32-bit kernels in ring 1 that ask by `int $0x1f`.
 //!
 //! One file for each thing that a guest can see: `hypercall` and the `ring` that queues calls, `init`
-//! and `shutdown` at either end of its life, its `gates`, its traps (`trap`) and the frames that
-//! `reflect` them, virtual `interrupts`, the privileged instructions that `decode` recognises and
+//! and `shutdown` at either end of its life, its `gates`, its traps (`trap`), the frames that
+//! `reflect` them and those that the switcher makes itself (`direct_syscall`), virtual `interrupts`, the privileged instructions that `decode` recognises and
 //! `emulate` carries out, and the instructions on `device_memory`, with their `operands` and
 //! `arithmetic`. Of old generations only: their `dma`, the texts that they `notify` of, and
 //! their `vmcall`. What differs between generations is asked of one table, [`Generation`], which
@@ -15,6 +15,7 @@ mod data;
 mod decode;
 mod detect;
 mod device_memory;
+mod direct_syscall;
 mod dma;
 mod emulate;
 mod gates;
@@ -35,6 +36,8 @@ mod vmcall;
 mod tests;
 
 pub use counters::Counters;
+pub use direct_syscall::DirectSyscall;
+pub use gates::GateKind;
 pub use operands::prepare_decoder;
 
 use super::{End, Mmu, Ts};
@@ -70,12 +73,19 @@ impl Changes {
     pub const GATES: Changes = Changes(1 << 1);
     /// [`Lguest::task_switched`] has a different answer.
     pub const TS: Changes = Changes(1 << 2);
+    /// [`Lguest::direct_syscall`] has a different answer; it may also after the first two.
+    pub const SYSCALL: Changes = Changes(1 << 3);
     /// Everything: where a new guest starts.
-    pub const ALL: Changes = Changes(7);
+    pub const ALL: Changes = Changes(15);
 
     /// Whether there is nothing to tell.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// Whether [`Lguest::direct_syscall`] may have a different answer.
+    pub const fn concern_syscalls(self) -> bool {
+        self.0 & (Self::GDT.0 | Self::GATES.0 | Self::SYSCALL.0) != 0
     }
 
     /// Whether `change` is among them.

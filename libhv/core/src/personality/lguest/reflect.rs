@@ -17,10 +17,6 @@ use hv_abi::lguest::{GUEST_PL, KERNEL_CS};
 /// its page is brought in; it never faults in the handler of that fault.
 const NESTING_LIMIT: u32 = 32;
 
-/// EFLAGS bits that enter a frame as the processor saved them. IF is the virtual one, IOPL is the
-/// host's business.
-const FRAME_FLAGS: u32 = eflags::GUEST | eflags::RESERVED_1 | eflags::RF | eflags::NT;
-
 /// Notices traps whose handlers never get to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Nesting {
@@ -93,7 +89,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         };
         let base = self.stack_base(selector, regs)?;
 
-        let mut flags = regs.eflags & FRAME_FLAGS;
+        let mut flags = regs.eflags & eflags::FRAME;
         if shared.interrupts_enabled(&self.memory)? {
             flags |= eflags::IF;
         }

@@ -34,6 +34,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             return Err(Kill::BadStackPages(pages));
         }
         self.stack = KernelStack { selector, pointer };
+        self.note_syscall_changed();
         self.mmu.set_stack(&self.memory, Gva::new(pointer), pages)
     }
 
