@@ -47,8 +47,10 @@ impl Nesting {
     }
 }
 
+/// Most words of a frame.
+const WORDS: usize = 6;
 /// A frame, lowest address first.
-type Frame = Vec<u8, 24>;
+type Words = Vec<u32, WORDS>;
 
 impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// Delivers a trap to the guest's handler. `detail` goes into the reason if there is none.
@@ -93,22 +95,30 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         if shared.interrupts_enabled(&self.memory)? {
             flags |= eflags::IF;
         }
-        let outer = if from_kernel {
-            None
-        } else {
-            Some([regs.esp, regs.ss])
+        let mut words = Words::new();
+        // Six words at most, which is what there is room for.
+        let mut push = |word| {
+            let _ = words.push(word);
         };
-        let words = error
-            .into_iter()
-            .chain([regs.eip, regs.cs, flags])
-            .chain(outer.into_iter().flatten());
-        let mut frame = Frame::new();
-        for byte in words.flat_map(u32::to_le_bytes) {
-            // Six words at most, which is what the frame holds.
-            let _ = frame.push(byte);
+        if let Some(error) = error {
+            push(error);
         }
-        let esp = pointer.wrapping_sub(frame.len() as u32);
-        self.write_stack(Gva::new(base.wrapping_add(esp)), &frame)?;
+        push(regs.eip);
+        push(regs.cs);
+        push(flags);
+        if !from_kernel {
+            push(regs.esp);
+            push(regs.ss);
+        }
+        let mut frame = [0; WORDS * 4];
+        let (chunks, _) = frame.as_chunks_mut();
+        for (chunk, word) in chunks.iter_mut().zip(&words) {
+            *chunk = word.to_le_bytes();
+        }
+        let length = words.len().saturating_mul(4);
+        let esp = pointer.wrapping_sub(length as u32);
+        let start = Gva::new(base.wrapping_add(esp));
+        self.write_stack(start, frame.get(..length).unwrap_or_default())?;
         regs.ss = selector;
         regs.esp = esp;
         Ok(())
