@@ -2,7 +2,7 @@
 
 use hv_hw::apic::{LocalApic, MESSAGE_VECTORS};
 use hv_hw::pic::Pic;
-use hv_hw::switch::{Isolation, Switch};
+use hv_hw::switch::{FastPaths, Isolation, Switch};
 use libhv::Machine;
 
 /// The processor's interrupts.
@@ -22,7 +22,7 @@ impl Interrupts {
             .expect("a frame for a page table");
         let root = machine.tables.root();
         Self {
-            switch: Switch::take(Isolation::Shared, root, root),
+            switch: Switch::take(Isolation::Shared, FastPaths::Off, root, root),
             // SAFETY: `map_device` mapped that page uncached, for good.
             apic: unsafe { LocalApic::new(registers) },
             _pic: Pic::new(),
