@@ -106,11 +106,6 @@ impl<M: VirtioDevice> PciBus<M> {
         Gfn::containing(Gpa::new(last)).wrapping_add(1)
     }
 
-    /// A rule of virtio that a driver broke since the last call, and the slot of its device.
-    pub fn take_violation(&mut self) -> Option<(u8, Violation)> {
-        self.functions.iter_mut().find_map(Function::take_violation)
-    }
-
     fn decode(&mut self, at: Gpa, width: Width) -> Result<(&mut Function<M>, u32), NoDevice> {
         self.functions
             .iter_mut()
@@ -252,6 +247,10 @@ impl<M: VirtioDevice> Devices for PciBus<M> {
         self.functions
             .iter_mut()
             .fold(0, |lines, function| lines | function.take_interrupt())
+    }
+
+    fn take_violation(&mut self) -> Option<(u8, Violation)> {
+        self.functions.iter_mut().find_map(Function::take_violation)
     }
 
     fn choose_bus(&mut self, bus: DeviceBus) {
