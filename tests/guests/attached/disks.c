@@ -3,7 +3,7 @@
  * All disks of the machine, one after the other: what they hold, requests of every shape with many under way,
  * what must fail, and what is there afterwards. Whoever started this guest knows what the sums have to be.
  *
- * The command line says disks=<number>, and power=lost for a guest that waits for its end after a flush.
+ * The command line says disks=<number>, and lost=1 for a guest that waits for its end after a flush.
  */
 
 #include "virtio.h"
@@ -256,7 +256,7 @@ static void reset_in_between(void)
 		fill(requests[i].data, sizeof requests[i].data, i);
 	start();
 	check("A-33", "works after a reset with 32 requests under way", one(FLUSH, 0, 0), OK);
-	/* Data of the first request may have come by now, and no other's. */
+	/* The first is the flush's. */
 	for (u32 i = 1; i < REQUESTS; i++) {
 		u32 word = i;
 

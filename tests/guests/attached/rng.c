@@ -120,6 +120,8 @@ void guest_main(void)
 		return;
 	}
 	check("LG-157", "there is a device", slot != 0, 1);
+	if (!slot)
+		return;
 	device_start(slot, 0);
 	queue_start(&requests, slot, 0);
 	device_ready(slot);

@@ -1,0 +1,42 @@
+//! Devices of the machine that have options of their own, or a test at their other end.
+
+use hv_runner::{Device, Network};
+use std::net::UdpSocket;
+use std::path::Path;
+
+/// A disk with more words for QEMU's drive and for its device; `number` is unique in the machine.
+pub fn disk(file: &Path, number: u32, drive: &str, device: &str) -> Device {
+    Device::Arguments(vec![
+        "-drive".to_owned(),
+        format!(
+            "file={},if=none,format=raw,id=d{number}{drive}",
+            file.display()
+        ),
+        "-device".to_owned(),
+        format!("virtio-blk-pci,drive=d{number}{device}"),
+    ])
+}
+
+/// QEMU's own network, with a TFTP server for the files in `directory` and nothing of the world.
+pub fn tftp(directory: &Path) -> Device {
+    Device::Arguments(vec![
+        "-netdev".to_owned(),
+        format!("user,id=tftp,restrict=on,tftp={}", directory.display()),
+        "-device".to_owned(),
+        "virtio-net-pci,disable-legacy=on,netdev=tftp".to_owned(),
+    ])
+}
+
+/// A network device, and the socket at the other end of its wire: a datagram is a frame.
+pub fn wire() -> (Device, UdpSocket) {
+    let ours = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let qemus = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let port = |socket: &UdpSocket| socket.local_addr().expect("bound").port();
+    let network = Network::Program {
+        ours: port(&qemus),
+        programs: port(&ours),
+    };
+    ours.connect(("127.0.0.1", port(&qemus))).expect("a peer");
+    // QEMU takes its port over.
+    (Device::Network(network), ours)
+}
