@@ -3,6 +3,7 @@
 
 use hv_runner::{Clock, Device, Machine, Outcome, Running};
 use hv_tests::expectation::verdicts;
+use hv_tests::golden::{self, Numbers};
 use hv_tests::pattern::{START, checksum, noise, words};
 use hv_tests::{attached, built};
 use std::net::UdpSocket;
@@ -148,6 +149,24 @@ fn what_a_guest_was_told_is_flushed_survives_a_loss_of_power() {
 }
 
 #[test]
+fn rules_that_are_broken_stop_the_device_and_are_logged() {
+    for mode in MODES {
+        let kernel = built::micro_guest("attached/rules");
+        let machine = built::hosting_with_disk(&kernel, "", &[0; SECTOR])
+            .command_line(format!("log=warn mode={mode}"));
+        let outcome = machine.run().expect("QEMU starts");
+        passed(&outcome);
+        let report = outcome.report();
+        golden::compare("guests/rules", &golden::console(&outcome, Numbers::Kept))
+            .and_then(|()| golden::compare("guests/rules_log", &golden::log(&outcome)))
+            .unwrap_or_else(|difference| panic!("{difference}\n{report}"));
+        let left_out = "990 lines about broken devices left out";
+        let logged = outcome.log.iter().any(|line| line.text == left_out);
+        assert!(logged, "{report}");
+    }
+}
+
+#[test]
 fn randomness_of_the_device_and_of_the_processor_reaches_the_guest() {
     for mode in MODES {
         run(&hosting("rng", mode, "sources=1").device(Device::Entropy));
@@ -190,7 +209,7 @@ const ANSWER: u8 = 3;
 const END: u8 = 4;
 
 /// Half seconds without a frame after which the guest is given up.
-const PATIENCE: u32 = 120;
+const PATIENCE: u32 = 40;
 
 /// Frames between an answer and the next: neither QEMU nor the kernel keeps datagrams for ever.
 const BATCH: usize = 32;
