@@ -357,3 +357,92 @@ fn frames_of_all_lengths_cross_intact_and_floods_hurt_nobody() {
         said(&text, &format!("sent sum {received:#010x}\n"));
     }
 }
+
+/// What `terminal.c` prints, of bytes of all values.
+fn printed(bytes: usize) -> Vec<u8> {
+    words(5).take(bytes).collect()
+}
+
+/// Bytes to print and to paste, and nanoseconds that the guest takes over each few bytes.
+struct Talk {
+    print: usize,
+    paste: usize,
+    slow: u32,
+}
+
+impl Talk {
+    /// Fails unless all bytes arrive in their order, both ways.
+    fn is_intact(&self, mode: &str, deadline: Duration) {
+        let Talk { print, paste, slow } = self;
+        let pasted = noise(*paste);
+        let words = format!("print={print} input={paste} slow={slow}");
+        let machine = hosting("terminal", mode, &words).deadline(Some(deadline));
+        let mut running = machine.spawn().expect("QEMU starts");
+        running.expect("ready\n").expect("the guest is ready");
+        running.paste(&pasted).expect("QEMU reads");
+        let outcome = running.wait();
+        let verdicts = format!("\nreceived {paste} bytes, sum {:#010x}\n", sum(&pasted));
+        let console = &outcome.console;
+        let at = |what: &str| {
+            let found = console
+                .windows(what.len())
+                .position(|window| window == what.as_bytes());
+            found.unwrap_or_else(|| panic!("no {what:?}: {}", outcome.stop()))
+        };
+        assert!(console[at("ready\n") + 6..at(&verdicts)] == printed(*print));
+        assert_eq!(outcome.status, 0, "{}", outcome.stop());
+        let rest = String::from_utf8_lossy(&console[at(&verdicts)..]);
+        verdicts_of(&rest);
+    }
+}
+
+fn verdicts_of(text: &str) {
+    verdicts(text).unwrap_or_else(|reason| panic!("{reason}"));
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_pasted_megabyte_arrives_intact_while_the_guest_prints_another() {
+    for mode in MODES {
+        let talk = Talk {
+            print: 1_000_000,
+            paste: 1_000_000,
+            slow: 0,
+        };
+        talk.is_intact(mode, 5 * MINUTE);
+    }
+}
+
+#[test]
+fn a_guest_that_is_slow_to_read_loses_nothing() {
+    for mode in MODES {
+        let talk = Talk {
+            print: 10_000,
+            paste: 100_000,
+            slow: 200_000,
+        };
+        talk.is_intact(mode, 5 * MINUTE);
+    }
+}
+
+#[test]
+fn four_megabytes_are_printed_intact() {
+    let talk = Talk {
+        print: 4_000_000,
+        paste: 0,
+        slow: 0,
+    };
+    talk.is_intact("shared", 5 * MINUTE);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn a_hundred_megabytes_are_printed_intact() {
+    let talk = Talk {
+        print: 100_000_000,
+        paste: 0,
+        slow: 0,
+    };
+    talk.is_intact("shared", 60 * MINUTE);
+}
