@@ -6,8 +6,8 @@ use crate::kick::Kicker;
 use crate::ports::ClaimedPorts;
 use hv_core::address::{Gpa, Gva};
 use hv_core::clock::Clock as _;
+use hv_core::device::Work;
 use hv_core::device::pci::PciBus;
-use hv_core::device::{Devices as _, Work};
 use hv_core::log_limit::LogLimit;
 use hv_core::memory::{BadAddress, GuestMemory as _};
 use hv_core::personality::lguest::{Changes, Counters, Lguest};
@@ -37,6 +37,8 @@ pub struct Guest {
     pic: Pic,
     /// How the guest ended; it never runs again.
     ended: Option<End>,
+    /// Whether the console's far end has still to take what the guest printed by a register or a hypercall.
+    output_waits: bool,
     host_interrupts: u64,
     /// For lines about rules of virtio that the guest breaks.
     violations: LogLimit,
@@ -82,6 +84,7 @@ impl Guest {
             timer,
             pic,
             ended: None,
+            output_waits: false,
             host_interrupts: 0,
             violations: LogLimit::default(),
             machine_checks_logged: 0,
@@ -129,18 +132,21 @@ impl Guest {
             .before_entry(self.switch.registers(), &self.clocks);
         if devices_moved {
             self.report_violations();
+            self.output_waits = self
+                .lguest
+                .devices_mut()
+                .behind_mut()
+                .flush_console()
+                .is_err();
         }
-        match next? {
-            Next::Halt => {
-                if self.lguest.device_work() == Work::Done {
-                    self.arm_timer();
-                    if let Some(vector) = self.switch.idle() {
-                        self.interrupt(vector);
-                    }
+        if next? == Next::Halt || self.output_waits {
+            if self.lguest.device_work() == Work::Done {
+                self.arm_timer();
+                if let Some(vector) = self.switch.idle() {
+                    self.interrupt(vector);
                 }
-                return Ok(None);
             }
-            Next::Enter => {}
+            return Ok(None);
         }
         self.tell_hardware();
         self.arm_timer();
@@ -163,7 +169,8 @@ impl Guest {
     /// One line for each rule of virtio that a driver has broken, as many as the log is to have.
     fn report_violations(&mut self) {
         // Each device keeps one violation, so this ends.
-        while let Some((slot, violation)) = self.lguest.devices_mut().take_violation() {
+        while let Some((slot, violation)) = self.lguest.devices_mut().behind_mut().take_violation()
+        {
             if !self.violations.admits(self.clocks.now()) {
                 continue;
             }

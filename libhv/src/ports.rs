@@ -4,7 +4,6 @@ use crate::exit::{Exit, PortRead, PortWrite};
 use core::ops::RangeInclusive;
 use hv_abi::lguest::DeviceBus;
 use hv_core::address::Gpa;
-use hv_core::device::virtio::Violation;
 use hv_core::device::{Devices, NoDevice, Width, Work};
 use hv_core::memory::GuestMemory;
 
@@ -31,6 +30,11 @@ impl<D> ClaimedPorts<D> {
             claimed,
             access: None,
         }
+    }
+
+    /// The devices behind.
+    pub fn behind_mut(&mut self) -> &mut D {
+        &mut self.devices
     }
 
     /// The exit that the last instruction of the guest caused.
@@ -93,10 +97,6 @@ impl<D: Devices> Devices for ClaimedPorts<D> {
 
     fn take_interrupts(&mut self) -> u32 {
         self.devices.take_interrupts()
-    }
-
-    fn take_violation(&mut self) -> Option<(u8, Violation)> {
-        self.devices.take_violation()
     }
 
     fn choose_bus(&mut self, bus: DeviceBus) {

@@ -10,7 +10,6 @@ pub mod virtio;
 use crate::address::Gpa;
 use crate::memory::GuestMemory;
 use hv_abi::lguest::DeviceBus;
-use virtio::Violation;
 
 /// Width of an access to a port or to device memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,11 +100,6 @@ pub trait Devices {
     /// The interrupts that devices raised since the last call, one bit each; bit 0 is the timer's
     /// and never set.
     fn take_interrupts(&mut self) -> u32;
-    /// A rule of virtio that a driver broke since the last call, and the slot of its device, the first of
-    /// which is 1.
-    fn take_violation(&mut self) -> Option<(u8, Violation)> {
-        None
-    }
     /// The guest's generation looks for its devices there: those of another bus must not answer.
     /// Called before the guest's first access, and again if its generation turns out to be another.
     fn choose_bus(&mut self, _bus: DeviceBus) {}

@@ -11,6 +11,7 @@ mod random_tests;
 #[cfg(test)]
 mod tests;
 
+use super::backend::Full;
 use super::virtio::console::EMERGENCY;
 use super::virtio::{Violation, VirtioDevice};
 use super::{Devices, NoDevice, Width, Work};
@@ -104,6 +105,17 @@ impl<M: VirtioDevice> PciBus<M> {
     pub fn device_limit(&self) -> Gfn {
         let last = self.next_bar.saturating_sub(1);
         Gfn::containing(Gpa::new(last)).wrapping_add(1)
+    }
+
+    /// A rule of virtio that a driver broke since the last call, and the slot of its device.
+    pub fn take_violation(&mut self) -> Option<(u8, Violation)> {
+        self.functions.iter_mut().find_map(Function::take_violation)
+    }
+
+    /// See [`VirtioDevice::flush_console`].
+    pub fn flush_console(&mut self) -> Result<(), Full> {
+        let console = self.functions.iter_mut().find_map(Function::as_console);
+        console.map_or(Ok(()), M::flush_console)
     }
 
     fn decode(&mut self, at: Gpa, width: Width) -> Result<(&mut Function<M>, u32), NoDevice> {
@@ -247,10 +259,6 @@ impl<M: VirtioDevice> Devices for PciBus<M> {
         self.functions
             .iter_mut()
             .fold(0, |lines, function| lines | function.take_interrupt())
-    }
-
-    fn take_violation(&mut self) -> Option<(u8, Violation)> {
-        self.functions.iter_mut().find_map(Function::take_violation)
     }
 
     fn choose_bus(&mut self, bus: DeviceBus) {
