@@ -1,7 +1,7 @@
 //! Guests of `guests/attached` and the machine's devices: what they read and write there is compared with what
 //! is at the other end.
 
-use hv_runner::{Clock, Device, Machine, Outcome, Running};
+use hv_runner::{Clock, Device, Machine, Outcome, Running, Watcher};
 use hv_tests::expectation::verdicts;
 use hv_tests::golden::{self, Numbers};
 use hv_tests::pattern::{START, checksum, noise, words};
@@ -423,6 +423,34 @@ fn a_guest_that_is_slow_to_read_loses_nothing() {
             slow: 200_000,
         };
         talk.is_intact(mode, 5 * MINUTE);
+    }
+}
+
+/// The pipe fills up, then QEMU's port, then what the host holds; the verdict is the same if they do not.
+#[test]
+fn a_terminal_that_stops_for_a_while_loses_nothing() {
+    let stopped = Duration::from_secs(2);
+    for mode in MODES {
+        let mut stops = 2;
+        let watcher = Watcher {
+            console: Box::new(move |_| {
+                if stops != 0 {
+                    stops -= 1;
+                    std::thread::sleep(stopped);
+                }
+            }),
+            ..Watcher::default()
+        };
+        let (input, _keyboard) = std::io::pipe().expect("a pipe");
+        let lines: String = (0..20_000).map(|line| format!("{line:#010x}\n")).collect();
+        let outcome = hosting("terminal", mode, "lines=20000 print=200000")
+            .spawn_with(input, watcher)
+            .expect("QEMU starts")
+            .wait();
+        let wanted = [lines.as_bytes(), b"ready\n", &printed(200_000), b"\n"].concat();
+        assert_eq!(outcome.status, 0, "{}", outcome.stop());
+        assert!(outcome.console.starts_with(&wanted));
+        verdicts_of(&String::from_utf8_lossy(&outcome.console[wanted.len()..]));
     }
 }
 

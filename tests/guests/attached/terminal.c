@@ -2,8 +2,9 @@
 /*
  * The console's two queues, full: bytes of all values, printed and typed at the same time.
  *
- * The command line says print=<bytes> to print, input=<bytes> to wait for, and slow=<nanoseconds> that this
- * guest takes over each few bytes of input, while more of them come in.
+ * The command line says print=<bytes> to print, input=<bytes> to wait for, slow=<nanoseconds> that this guest
+ * takes over each few bytes of input, while more of them come in, and first of all lines=<lines> to print by the
+ * emergency register.
  */
 
 #include "virtio.h"
@@ -66,6 +67,10 @@ void guest_main(void)
 	guest_init();
 	interrupts_init();
 	start(input_bytes);
+	for (u32 line = 0; line < command_line_number("lines"); line++) {
+		print_hex(line);
+		print("\n");
+	}
 	print("ready\n");
 	while (to_print || idle_count < BUFFERS || came < to_come) {
 		u32 moved = 0;
