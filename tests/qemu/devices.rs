@@ -149,6 +149,14 @@ fn what_a_guest_was_told_is_flushed_survives_a_loss_of_power() {
 }
 
 #[test]
+fn an_error_of_the_medium_is_the_guests_to_handle() {
+    let files = Files::new();
+    let file = files.file("disk", &noise(SECTORS * SECTOR));
+    let disk = attached::faulty_disk(&file, "read_aio", 600);
+    run(&hosting("disks", "shared", "disks=1 bad=600").device(disk));
+}
+
+#[test]
 fn rules_that_are_broken_stop_the_device_and_are_logged() {
     for mode in MODES {
         let kernel = built::micro_guest("attached/rules");

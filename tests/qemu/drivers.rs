@@ -107,25 +107,11 @@ fn what_was_flushed_is_in_the_file_after_a_loss_of_power() {
 fn an_error_of_the_medium_is_the_transfers() {
     let files = Files::new();
     let file = files.file("disk", &vec![0; 1024 * SECTOR]);
-    let faulty = |event: &str| {
-        Device::Arguments(vec![
-            "-blockdev".to_owned(),
-            format!(
-                "driver=raw,node-name=d,file.driver=blkdebug,file.inject-error.0.event={event},\
-                 file.inject-error.0.sector=600,file.inject-error.0.errno=5,\
-                 file.image.driver=file,file.image.filename={}",
-                file.display()
-            ),
-            "-device".to_owned(),
-            // QEMU would make one transfer of several and let them share its error.
-            "virtio-blk-pci,drive=d,request-merging=off".to_owned(),
-        ])
-    };
     for (words, event, said) in [
         ("open=0 sum=0", "read_aio", "read error at sector 512"),
         ("open=0 fill=0", "write_aio", "write error at sector 512"),
     ] {
-        let outcome = done(&doing(words).device(faulty(event)));
+        let outcome = done(&doing(words).device(attached::faulty_disk(&file, event, 600)));
         assert_eq!(outcome.text().trim(), said, "{}", outcome.report());
     }
 }

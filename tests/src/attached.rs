@@ -17,6 +17,22 @@ pub fn disk(file: &Path, number: u32, drive: &str, device: &str) -> Device {
     ])
 }
 
+/// A disk that fails where an `event` of QEMU's blkdebug driver touches `sector`.
+pub fn faulty_disk(file: &Path, event: &str, sector: u32) -> Device {
+    Device::Arguments(vec![
+        "-blockdev".to_owned(),
+        format!(
+            "driver=raw,node-name=d,file.driver=blkdebug,file.inject-error.0.event={event},\
+             file.inject-error.0.sector={sector},file.inject-error.0.errno=5,\
+             file.image.driver=file,file.image.filename={}",
+            file.display()
+        ),
+        "-device".to_owned(),
+        // QEMU would make one transfer of several and let them share its error.
+        "virtio-blk-pci,drive=d,request-merging=off".to_owned(),
+    ])
+}
+
 /// QEMU's own network, with a TFTP server for the files in `directory` and nothing of the world.
 pub fn tftp(directory: &Path) -> Device {
     Device::Arguments(vec![

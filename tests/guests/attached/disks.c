@@ -3,7 +3,8 @@
  * All disks of the machine, one after the other: what they hold, requests of every shape with many under way,
  * what must fail, and what is there afterwards. Whoever started this guest knows what the sums have to be.
  *
- * The command line says disks=<number>, and lost=1 for a guest that waits for its end after a flush.
+ * The command line says disks=<number>, and lost=1 for a guest that waits for its end after a
+ * flush, or bad=<sector> for a disk that cannot read that one.
  */
 
 #include "virtio.h"
@@ -276,9 +277,23 @@ static void power_is_lost(void)
 		wait_for_interrupt();
 }
 
+static void medium_fails(u32 bad)
+{
+	u32 failed = 0, others = 0;
+
+	for (u32 sector = 0; sector < capacity; sector++) {
+		u32 result = one(READ, sector, SECTOR);
+
+		failed += sector == bad && result == IO_ERROR;
+		others += sector != bad && result != OK;
+	}
+	check("A-34", "a bad sector is an error", failed, 1);
+	check("A-34", "others are none", others, 0);
+}
+
 void guest_main(void)
 {
-	u32 disks = 0;
+	u32 disks = 0, bad = command_line_number("bad");
 
 	guest_init();
 	interrupts_init();
@@ -287,6 +302,10 @@ void guest_main(void)
 		start();
 		if (command_line_number("lost"))
 			power_is_lost();
+		if (bad) {
+			medium_fails(bad);
+			continue;
+		}
 		say_sum("at first");
 		identifier();
 		if (offered_features(slot) & READ_ONLY)
