@@ -7,6 +7,7 @@ use crate::ports::ClaimedPorts;
 use hv_core::address::{Gpa, Gva};
 use hv_core::clock::Clock as _;
 use hv_core::device::Work;
+use hv_core::device::backend::Full;
 use hv_core::device::pci::PciBus;
 use hv_core::log_limit::LogLimit;
 use hv_core::memory::{BadAddress, GuestMemory as _};
@@ -37,8 +38,6 @@ pub struct Guest {
     pic: Pic,
     /// How the guest ended; it never runs again.
     ended: Option<End>,
-    /// Whether the console's far end has still to take what the guest printed by a register or a hypercall.
-    output_waits: bool,
     host_interrupts: u64,
     /// For lines about rules of virtio that the guest breaks.
     violations: LogLimit,
@@ -84,7 +83,6 @@ impl Guest {
             timer,
             pic,
             ended: None,
-            output_waits: false,
             host_interrupts: 0,
             violations: LogLimit::default(),
             machine_checks_logged: 0,
@@ -127,26 +125,18 @@ impl Guest {
 
     fn turn(&mut self) -> Result<Option<Exit>, End> {
         let devices_moved = self.lguest.device_work() == Work::More;
-        let next = self
+        match self
             .lguest
-            .before_entry(self.switch.registers(), &self.clocks);
-        if devices_moved {
-            self.report_violations();
-            self.output_waits = self
-                .lguest
-                .devices_mut()
-                .behind_mut()
-                .flush_console()
-                .is_err();
-        }
-        if next? == Next::Halt || self.output_waits {
-            if self.lguest.device_work() == Work::Done {
-                self.arm_timer();
-                if let Some(vector) = self.switch.idle() {
-                    self.interrupt(vector);
+            .before_entry(self.switch.registers(), &self.clocks)?
+        {
+            Next::Enter if !devices_moved => {}
+            next => {
+                let output = self.after_devices();
+                if next == Next::Halt || output.is_err() {
+                    self.sleep();
+                    return Ok(None);
                 }
             }
-            return Ok(None);
         }
         self.tell_hardware();
         self.arm_timer();
@@ -164,6 +154,28 @@ impl Guest {
             }
             HwExit::Refused => Err(self.lguest.on_entry_fault(self.switch.registers())),
         }
+    }
+
+    /// What devices leave for the host when they have been polled.
+    ///
+    /// # Errors
+    /// When the console's far end has still to take what the guest printed by a register or a hypercall: the guest
+    /// has to wait.
+    fn after_devices(&mut self) -> Result<(), Full> {
+        self.report_violations();
+        self.lguest.devices_mut().behind_mut().flush_console()
+    }
+
+    /// Until an interrupt of the host's, unless devices have work left.
+    fn sleep(&mut self) {
+        if self.lguest.device_work() == Work::Done {
+            self.arm_timer();
+            if let Some(vector) = self.switch.idle() {
+                self.interrupt(vector);
+            }
+        }
+        // Whatever the reason to wake, devices are asked again before the guest is entered.
+        self.lguest.host_event();
     }
 
     /// One line for each rule of virtio that a driver has broken, as many as the log is to have.
@@ -201,6 +213,7 @@ impl Guest {
 
     /// The guest never runs again; its registers and memory stay as they are.
     fn end(&mut self, end: End) {
+        self.report_violations();
         self.report_left_out();
         self.report_machine_checks();
         let statistics = self.statistics();
