@@ -113,7 +113,7 @@ guests_of_g4.pae := $(filter-out $(TWO_LEVEL_GUESTS) $(DMA_GUESTS),$(OLD_ABLE))
 guests_of_pae := $(filter-out $(PAE_GUESTS) $(BUS_GUESTS),$(guests_of_g4.pae))
 MICRO_GUESTS := $(patsubst %,build/tests/guests/%.elf,\
 	$(filter-out $(OLD_GUESTS) $(FIRST_GUESTS),$(ALL_GUESTS)) \
-	$(patsubst tests/guests/%.c,%,$(wildcard tests/guests/hosted/*.c)) \
+	$(patsubst tests/guests/%.c,%,$(wildcard tests/guests/hosted/*.c tests/guests/attached/*.c)) \
 	$(foreach word,$(GENERATIONS) $(PAE_WORDS),$(addsuffix .$(word),$(guests_of_$(word)))) \
 	$(foreach word,$(VINTAGES),$(addsuffix .$(word),$(VINTAGE_GUESTS))) \
 	$(addsuffix .2.6.24,$(FIRST_GUESTS)))

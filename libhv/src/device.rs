@@ -142,6 +142,10 @@ impl VirtioDevice for Model {
         with_model!(self, model => model.write_config(offset, value));
     }
 
+    fn flush_console(&mut self) -> Result<(), Full> {
+        with_model!(self, model => model.flush_console())
+    }
+
     fn console_read(&mut self) -> Option<u8> {
         with_model!(self, model => model.console_read())
     }

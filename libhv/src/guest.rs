@@ -7,7 +7,9 @@ use crate::ports::ClaimedPorts;
 use hv_core::address::{Gpa, Gva};
 use hv_core::clock::Clock as _;
 use hv_core::device::Work;
+use hv_core::device::backend::Full;
 use hv_core::device::bus::Bus;
+use hv_core::log_limit::LogLimit;
 use hv_core::memory::{BadAddress, GuestMemory as _};
 use hv_core::personality::lguest::{Changes, Counters, Lguest};
 use hv_core::personality::{BadIrq, End, Next, NoHandler, Trap, Ts};
@@ -37,6 +39,11 @@ pub struct Guest {
     /// How the guest ended; it never runs again.
     ended: Option<End>,
     host_interrupts: u64,
+    /// For lines about rules of virtio that the guest breaks.
+    violations: LogLimit,
+    /// Machine checks that the log has heard of, and the limit of lines about them.
+    machine_checks_logged: u64,
+    machine_checks: LogLimit,
     #[cfg(feature = "audit")]
     auditor: crate::audit::Auditor,
 }
@@ -77,6 +84,9 @@ impl Guest {
             pic,
             ended: None,
             host_interrupts: 0,
+            violations: LogLimit::default(),
+            machine_checks_logged: 0,
+            machine_checks: LogLimit::default(),
             #[cfg(feature = "audit")]
             auditor: crate::audit::Auditor::default(),
         }
@@ -114,20 +124,19 @@ impl Guest {
     }
 
     fn turn(&mut self) -> Result<Option<Exit>, End> {
+        let devices_moved = self.lguest.device_work() == Work::More;
         match self
             .lguest
             .before_entry(self.switch.registers(), &self.clocks)?
         {
-            Next::Halt => {
-                if self.lguest.device_work() == Work::Done {
-                    self.arm_timer();
-                    if let Some(vector) = self.switch.idle() {
-                        self.interrupt(vector);
-                    }
+            Next::Enter if !devices_moved => {}
+            next => {
+                let output = self.after_devices();
+                if next == Next::Halt || output.is_err() {
+                    self.sleep();
+                    return Ok(None);
                 }
-                return Ok(None);
             }
-            Next::Enter => {}
         }
         self.tell_hardware();
         self.arm_timer();
@@ -147,8 +156,66 @@ impl Guest {
         }
     }
 
+    /// What devices leave for the host when they have been polled.
+    ///
+    /// # Errors
+    /// When the console's far end has still to take what the guest printed by a register or a hypercall: the guest
+    /// has to wait.
+    fn after_devices(&mut self) -> Result<(), Full> {
+        self.report_violations();
+        self.lguest.devices_mut().behind_mut().flush_console()
+    }
+
+    /// Until an interrupt of the host's, unless devices have work left.
+    fn sleep(&mut self) {
+        if self.lguest.device_work() == Work::Done {
+            self.arm_timer();
+            if let Some(vector) = self.switch.idle() {
+                self.interrupt(vector);
+            }
+        }
+        // Whatever the reason to wake, devices are asked again before the guest is entered.
+        self.lguest.host_event();
+    }
+
+    /// One line for each rule of virtio that a driver has broken, as many as the log is to have.
+    fn report_violations(&mut self) {
+        // Each device keeps one violation, so this ends.
+        while let Some((slot, violation)) = self.lguest.devices_mut().behind_mut().take_violation()
+        {
+            if !self.violations.admits(self.clocks.now()) {
+                continue;
+            }
+            self.report_left_out();
+            hv_hw::log_warn!(
+                "device in slot {=u8}: {}",
+                slot,
+                defmt::Display2Format(&violation),
+            );
+        }
+    }
+
+    fn report_left_out(&mut self) {
+        let left_out = self.violations.take_left_out();
+        if left_out != 0 {
+            hv_hw::log_warn!("{=u64} lines about broken devices left out", left_out);
+        }
+    }
+
+    /// The handler of a machine check cannot log: it may have interrupted a line of the log.
+    fn report_machine_checks(&mut self) {
+        let count = self.switch.machine_check_count();
+        if count != self.machine_checks_logged && self.machine_checks.admits(self.clocks.now()) {
+            self.machine_checks_logged = count;
+            hv_hw::log_warn!("machine checks survived so far: {=u64}", count);
+        }
+    }
+
     /// The guest never runs again; its registers and memory stay as they are.
     fn end(&mut self, end: End) {
+        self.report_violations();
+        self.report_left_out();
+        self.report_machine_checks();
         let statistics = self.statistics();
         hv_hw::log_debug!(
             "{=u64} faults repaired, {=u64} reflected, {=u64} interrupts delivered, {=usize} of {=usize} tables in use, {=usize} roots",
@@ -228,6 +295,7 @@ impl Guest {
     fn interrupt(&mut self, vector: u8) {
         self.host_interrupts = self.host_interrupts.wrapping_add(1);
         self.lguest.host_event();
+        self.report_machine_checks();
         match vector {
             TIMER_VECTOR => self.timer.expired(),
             SPURIOUS_VECTOR => {}

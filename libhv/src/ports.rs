@@ -33,6 +33,11 @@ impl<D> ClaimedPorts<D> {
         }
     }
 
+    /// The devices behind.
+    pub fn behind_mut(&mut self) -> &mut D {
+        &mut self.devices
+    }
+
     /// The exit that the last instruction of the guest caused.
     pub fn take_exit(&mut self) -> Option<Exit> {
         // Nearly always there is none, and an `Exit` is large.

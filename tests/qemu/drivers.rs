@@ -1,11 +1,11 @@
 //! The host's drivers against QEMU's devices, without a guest: the image `drivers` does what the words
 //! on its command line say. It has no timer, so an interrupt that is lost hangs it.
 
-use hv_runner::{Device, Machine, Network, Outcome};
+use hv_runner::{Device, Machine, Outcome};
 use hv_tests::expectation::verdicts;
-use hv_tests::{block_guest, built};
-use std::net::UdpSocket;
-use std::path::{Path, PathBuf};
+use hv_tests::pattern::noise;
+use hv_tests::{attached, block_guest, built};
+use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -52,18 +52,6 @@ fn pattern(sectors: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Bytes that repeat nowhere.
-fn noise(bytes: usize) -> Vec<u8> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..bytes).map(|_| next()).collect()
-}
-
 /// What `sum` prints: FNV-1a of each sector, seeded with its number, summed up.
 fn sum(contents: &[u8]) -> u64 {
     let sectors = contents.chunks(SECTOR).zip(0_u64..);
@@ -74,16 +62,6 @@ fn sum(contents: &[u8]) -> u64 {
         });
         total.wrapping_add(hash)
     })
-}
-
-/// A disk with options of its own.
-fn custom_disk(file: &Path, drive: &str, device: &str) -> Device {
-    Device::Arguments(vec![
-        "-drive".to_owned(),
-        format!("file={},if=none,format=raw,id=d{drive}", file.display()),
-        "-device".to_owned(),
-        format!("virtio-blk-pci,drive=d{device}"),
-    ])
 }
 
 #[test]
@@ -129,25 +107,11 @@ fn what_was_flushed_is_in_the_file_after_a_loss_of_power() {
 fn an_error_of_the_medium_is_the_transfers() {
     let files = Files::new();
     let file = files.file("disk", &vec![0; 1024 * SECTOR]);
-    let faulty = |event: &str| {
-        Device::Arguments(vec![
-            "-blockdev".to_owned(),
-            format!(
-                "driver=raw,node-name=d,file.driver=blkdebug,file.inject-error.0.event={event},\
-                 file.inject-error.0.sector=600,file.inject-error.0.errno=5,\
-                 file.image.driver=file,file.image.filename={}",
-                file.display()
-            ),
-            "-device".to_owned(),
-            // QEMU would make one transfer of several and let them share its error.
-            "virtio-blk-pci,drive=d,request-merging=off".to_owned(),
-        ])
-    };
     for (words, event, said) in [
         ("open=0 sum=0", "read_aio", "read error at sector 512"),
         ("open=0 fill=0", "write_aio", "write error at sector 512"),
     ] {
-        let outcome = done(&doing(words).device(faulty(event)));
+        let outcome = done(&doing(words).device(attached::faulty_disk(&file, event, 600)));
         assert_eq!(outcome.text().trim(), said, "{}", outcome.report());
     }
 }
@@ -156,7 +120,7 @@ fn an_error_of_the_medium_is_the_transfers() {
 fn a_disk_says_its_serial_number_and_that_it_is_read_only() {
     let files = Files::new();
     let file = files.file("disk", &[7; 64 * SECTOR]);
-    let disk = custom_disk(&file, "0,readonly=on", "0,serial=twenty-characters-ok");
+    let disk = attached::disk(&file, 0, ",readonly=on", ",serial=twenty-characters-ok");
     let outcome = done(&doing("open=0 sum=0").device(disk));
     let said = "64 sectors, Refused, serial twenty-characters-ok, sum";
     assert!(outcome.text().contains(said), "{}", outcome.report());
@@ -169,7 +133,7 @@ fn a_guests_disk_is_the_machines() {
         let file = files.file("disk", &block_guest::disk());
         let machine = built::hosting(&built::micro_guest("block"), "")
             .command_line(format!("mode={mode}"))
-            .device(custom_disk(&file, "0", "0,serial=libhv"));
+            .device(attached::disk(&file, 0, "", ",serial=libhv"));
         let outcome = done(&machine);
         verdicts(&outcome.text()).unwrap_or_else(|reason| panic!("{reason}\n{}", outcome.report()));
         let disk = std::fs::read(&file).expect("the disk's file");
@@ -179,22 +143,13 @@ fn a_guests_disk_is_the_machines() {
 
 #[test]
 fn frames_cross_the_link_intact_both_ways() {
-    let ours = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    let qemus = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    let port = |socket: &UdpSocket| socket.local_addr().expect("bound").port();
-    let network = Network::Program {
-        ours: port(&qemus),
-        programs: port(&ours),
-    };
-    ours.connect(("127.0.0.1", port(&qemus))).expect("a peer");
-    // QEMU takes its port over.
-    drop(qemus);
+    let (device, ours) = attached::wire();
     ours.set_read_timeout(Some(Duration::from_secs(20)))
         .expect("a timeout");
     let machine = built::machine("drivers")
         .clock(hv_runner::Clock::Real)
         .command_line("-- echo=0")
-        .device(Device::Network(network));
+        .device(device);
     let mut running = machine.spawn().expect("QEMU starts");
     running.expect("link [52, 54, 00").expect("the link is up");
 
@@ -283,27 +238,27 @@ fn devices_are_found_behind_bridges_and_by_ports() {
 fn a_device_that_cannot_be_used_is_named_with_its_place() {
     let files = Files::new();
     let file = files.file("disk", &pattern(100));
-    let disk = |device: &str| custom_disk(&file, "0", device);
+    let disk = |device: &str| attached::disk(&file, 0, "", device);
     refused(
-        &doing("open=1").device(disk("0")),
+        &doing("open=1").device(disk("")),
         "no disk 1: the machine has 1",
     );
     refused(&doing("echo=0"), "no network device 0: the machine has 0");
     for (words, device, trouble) in [
         (
             "open=0",
-            "0,addr=5,disable-modern=on,disable-legacy=off",
+            ",addr=5,disable-modern=on,disable-legacy=off",
             "no virtio 1.0 interface",
         ),
         (
             "open=0",
-            "0,addr=5,vectors=0",
+            ",addr=5,vectors=0",
             "no MSI-X, the only interrupts that the host takes",
         ),
-        ("open=0 open=0", "0,addr=5", "in use already"),
+        ("open=0 open=0", ",addr=5", "in use already"),
         (
             "open=0",
-            "0,addr=5,queue-size=32",
+            ",addr=5,queue-size=32",
             "queue 0: Invalid parameter",
         ),
     ] {

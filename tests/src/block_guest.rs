@@ -1,16 +1,9 @@
 //! What the micro guest `block.c` finds on its disk, and leaves there.
 
+use crate::pattern::words;
+
 /// Bytes of its disk.
 pub const BYTES: usize = 64 << 10;
-
-/// Little-endian words from `seed` on, each the next of a linear congruential generator (Knuth's MMIX
-/// multiplier, cut to 32 bits).
-fn words(seed: u32) -> impl Iterator<Item = u8> {
-    let words = std::iter::successors(Some(seed), |word| {
-        Some(word.wrapping_mul(0x4c95_7f2d).wrapping_add(1))
-    });
-    words.flat_map(u32::to_le_bytes)
-}
 
 /// What it expects at first.
 pub fn disk() -> Vec<u8> {

@@ -30,6 +30,7 @@ pub mod frames;
 pub mod generation;
 pub mod kill;
 pub mod load;
+pub mod log_limit;
 pub mod memory;
 pub mod paging;
 pub mod personality;

@@ -255,6 +255,9 @@ impl Machine {
         match &self.medium {
             Medium::Kernel(image) => {
                 arguments.extend(["-kernel".into(), image.into()]);
+                // The BIOS would make every disk ready to boot from. From the third on, what it needs for
+                // that is memory in which QEMU puts the boot module.
+                arguments.extend(["-boot".into(), "strict=on".into()]);
                 arguments.extend(["-append".into(), OsString::from(&self.command_line)]);
                 if self.module.is_some() {
                     arguments.extend(["-initrd".into(), directory.join("module").into()]);

@@ -235,13 +235,19 @@ impl Running {
     /// Types `text` on the console, once the host has said something: it empties its serial port
     /// when it sets it up, and what comes earlier is lost.
     pub fn send(&mut self, text: &str) -> Result<(), RunError> {
+        self.paste(text.as_bytes())
+    }
+
+    /// The same with bytes of any values, and as many as there are: returns when the machine has taken all but
+    /// what a pipe holds.
+    pub fn paste(&mut self, bytes: &[u8]) -> Result<(), RunError> {
         self.record.wait(self.deadline, |heard| {
             let silent = heard.log.is_empty() && heard.console.is_empty();
             (!silent).then_some(())
         });
         match &mut self.input {
             Some(input) => input
-                .write_all(text.as_bytes())
+                .write_all(bytes)
                 .map_err(RunError::connection("console")),
             None => Ok(()),
         }

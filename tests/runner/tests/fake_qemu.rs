@@ -199,6 +199,21 @@ fn the_end_of_the_input_does_not_end_the_machine() {
 }
 
 #[test]
+fn a_megabyte_goes_both_ways_byte_for_byte() {
+    let text: String = (0..200_000).map(|line| format!("{line:06}\n")).collect();
+    let length = text.len();
+    // The machine takes it in pieces that are smaller than a pipe, and says it all again.
+    let fake = Fake::new(&format!(
+        "log 'libhv: up\\nlibhv: stop: x\\n' \"$@\"
+         dd bs=100 count={length} iflag=count_bytes,fullblock status=none > \"$0.said\"
+         cat \"$0.said\"; exit 33"
+    ));
+    let output = fake.command(&[], &text);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stdout == text.as_bytes());
+}
+
+#[test]
 fn a_restart_boots_again_with_the_input_that_is_left() {
     // `read` of a shell takes a byte at a time from a pipe, as a UART does.
     let fake = Fake::new(

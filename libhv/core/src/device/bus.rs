@@ -1,5 +1,6 @@
 //! All of a guest's devices, on the bus on which its generation looks for them.
 
+use super::backend::Full;
 use super::dma_bus::{Buffer, DmaBus, Sections};
 use super::lguest_bus::{self, LguestBus};
 use super::pci::PciBus;
@@ -45,6 +46,11 @@ impl<M: VirtioDevice> Bus<M> {
             Kind::Dma(bus) => bus.take_violation(),
             Kind::None => None,
         }
+    }
+
+    /// See [`VirtioDevice::flush_console`].
+    pub fn flush_console(&mut self) -> Result<(), Full> {
+        self.console().map_or(Ok(()), M::flush_console)
     }
 
     fn console(&mut self) -> Option<&mut M> {

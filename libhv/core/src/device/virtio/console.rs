@@ -35,7 +35,8 @@ const CHUNK: usize = 64;
 /// prints the log so far: input that was there before the guest was would be lost. A guest is polled at
 /// every exit as long as input waits, so this takes no time.
 pub(in crate::device) const SETTLED: u32 = 4096;
-/// Emergency bytes that wait for the far end. The register cannot push back, so more are lost.
+/// Emergency bytes that wait for the far end. The register cannot push back, so more are lost; but a guest does not
+/// run while any waits, so these are of one exit.
 const EMERGENCY_BACKLOG: usize = 1024;
 
 /// The far end of a console. Both calls return at once.
@@ -295,6 +296,10 @@ impl<B: ConsoleBackend> VirtioDevice for Console<B> {
             // A full backlog loses the byte; see its size.
             let _ = self.emergency.push_back(byte);
         }
+    }
+
+    fn flush_console(&mut self) -> Result<(), Full> {
+        self.flush_emergency()
     }
 
     fn console_read(&mut self) -> Option<u8> {

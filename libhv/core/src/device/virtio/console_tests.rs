@@ -1,10 +1,11 @@
 //! The console as its driver sees it.
 
-use super::Violation;
 use super::registers::{register, status};
 use super::scripted_driver::{
     Driver, INDIRECT, NEXT, RAM, RECEIVE, SIZE, TRANSMIT, TestBuffer, WRITE, parts,
 };
+use super::{Violation, VirtioDevice};
+use crate::device::backend::Full;
 use crate::device::{Devices, Width};
 use proptest::prelude::*;
 
@@ -164,6 +165,31 @@ fn emergency_bytes_wait_for_a_full_far_end_and_stay_in_order() {
     driver.write(EMERGENCY, Width::Dword, u32::from(b'd'));
     driver.poll();
     assert_eq!(driver.output(), b"abcdlater");
+}
+
+/// Between these the guest does not run, so that a far end which stops for a while loses nothing.
+#[test]
+fn emergency_bytes_are_flushed_one_after_the_other() {
+    let mut driver = Driver::new();
+    assert_eq!(
+        driver.bus.console().map(VirtioDevice::flush_console),
+        Some(Ok(()))
+    );
+    for number in 0..5000_u32 {
+        driver.set_room(0);
+        driver.write(EMERGENCY, Width::Dword, number & 0xff);
+        assert_eq!(
+            driver.bus.console().map(VirtioDevice::flush_console),
+            Some(Err(Full))
+        );
+        driver.set_room(1);
+        assert_eq!(
+            driver.bus.console().map(VirtioDevice::flush_console),
+            Some(Ok(()))
+        );
+    }
+    let all: Vec<u8> = (0..5000_u32).map(|number| number as u8).collect();
+    assert_eq!(driver.output(), all);
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod violation;
 pub use violation::Violation;
 
 use crate::device::Work;
+use crate::device::backend::Full;
 use crate::memory::GuestMemory;
 use queue::Queue;
 
@@ -96,6 +97,15 @@ pub trait VirtioDevice {
     /// Moves what can be moved, within a fixed amount of work. Queues that the driver has not
     /// made ready give out nothing.
     fn poll(&mut self, memory: &impl GuestMemory, queues: &mut [Queue]) -> Result<Work, Violation>;
+
+    /// Hands on what the guest printed by a register or a hypercall. Neither can push back: a guest that ran on
+    /// meanwhile would lose what it prints next. Only a console has any.
+    ///
+    /// # Errors
+    /// While the far end does not take all of it. It causes an interrupt of the host's when it may take more.
+    fn flush_console(&mut self) -> Result<(), Full> {
+        Ok(())
+    }
 
     /// A byte that was typed, for a guest that reaches its console by hypercalls. Only a console has any.
     fn console_read(&mut self) -> Option<u8> {
