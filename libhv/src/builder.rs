@@ -192,11 +192,6 @@ impl Builder {
     /// Nothing of it has run.
     pub fn start(mut self) -> Result<Guest, StartError> {
         let line = self.machine.take_command_line();
-        let options = Options::parse(&line).map_err(StartError::configuration)?;
-        if let Some(level) = options.log {
-            hv_hw::log::set_level(level);
-        }
-        self.machine.report_devices();
         let module = self
             .machine
             .modules()
@@ -206,6 +201,12 @@ impl Builder {
             Some(module) => Modules::parse(module).map_err(load::LoadError::from)?,
             None => Modules::default(),
         };
+        let words = modules.host_command_line.unwrap_or_default();
+        let options = Options::parse([words, &line]).map_err(StartError::configuration)?;
+        if let Some(level) = options.log {
+            hv_hw::log::set_level(level);
+        }
+        self.machine.report_devices();
         let boot = Boot {
             kernel: modules.kernel.or(self.kernel).ok_or(StartError::NoKernel)?,
             initrd: modules.initrd.or(self.initrd).unwrap_or_default(),
