@@ -255,8 +255,16 @@ TEST_APPS := demo linux $(notdir $(patsubst %/Cargo.toml,%,$(wildcard tests/host
 # What tests that boot images find in their environment.
 IN_QEMU = HV_IMAGES=$(CURDIR)/$(TESTED) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests \
 	QEMU=$(call quote,$(QEMU)) RUST_TEST_THREADS=2
+# What tests expect of the appliance is in tests/qemu/appliance.rs.
+APPLIANCE_FOR_TESTS := $(TESTED)/linux-appliance.elf
+$(APPLIANCE_FOR_TESTS): build/tests/guests/kills.elf
+$(APPLIANCE_FOR_TESTS): override KERNEL := build/tests/guests/kills.elf
+$(APPLIANCE_FOR_TESTS): override CMDLINE := of the image case=call_11
+$(APPLIANCE_FOR_TESTS): override MODE := isolated
+$(APPLIANCE_FOR_TESTS): override MEM := 48
 .PHONY: test
-test: need-qemu need-iso $(MICRO_GUESTS) $(TEST_APPS:%=$(TESTED)/%.elf) $(TESTED)/demo.iso
+test: need-qemu need-iso $(MICRO_GUESTS) $(TEST_APPS:%=$(TESTED)/%.elf) $(TESTED)/demo.iso \
+		$(APPLIANCE_FOR_TESTS) $(APPLIANCE_FOR_TESTS:.elf=.iso)
 	$(Q)$(IN_QEMU) UPDATE=$(UPDATE) python3 tests/doors/total.py \
 		cargo test $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --no-fail-fast
 

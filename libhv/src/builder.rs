@@ -10,6 +10,7 @@ use hv_boot::Machine;
 use hv_core::address::PAGE_SIZE;
 use hv_core::clock::Clock as _;
 use hv_core::command_line::{MEMORY_MIB, Mode, Options};
+use hv_core::device::backend::SECTOR;
 use hv_core::device::pci::{MAX_DEVICES, PciBus};
 use hv_core::device::ram_disk::RamDisk;
 use hv_core::frames::OutOfFrames;
@@ -317,7 +318,13 @@ impl Builder {
         for device in core::mem::take(&mut self.devices) {
             self.plug(&mut bus, device)?;
         }
-        for contents in modules.disks.iter().flatten() {
+        for (number, contents) in modules.disks.iter().enumerate() {
+            let Some(contents) = contents else { continue };
+            let size = contents.len();
+            if size < SECTOR as usize {
+                let text = format_args!("disk{number}: {size} bytes; a disk has {SECTOR} at least");
+                return Err(StartError::configuration(text));
+            }
             let disk = self.ram_disk(contents)?;
             self.plug(&mut bus, Device::block(disk))?;
         }

@@ -5,6 +5,7 @@
 
 pub mod block_guest;
 pub mod built;
+pub mod bzimage;
 pub mod conformance;
 pub mod expectation;
 pub mod gdb;

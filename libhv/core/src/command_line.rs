@@ -129,9 +129,7 @@ impl<'a> Options<'a> {
     /// Reads `lines`, one after the other. Words are separated by blanks; of two words with the same
     /// name the later one holds, so that a script can append to a line that it did not write. A ` -- `
     /// ends its line only.
-    pub fn parse(
-        lines: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Result<Self, CommandLineError> {
+    pub fn parse(lines: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, CommandLineError> {
         let mut options = Self::default();
         for line in lines {
             options.read(line)?;

@@ -4,6 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Unit of a virtio disk (Virtual I/O Device specification, 5.2).
+pub(crate) const SECTOR: u64 = 512;
+
 /// Why a machine could not be started or talked to. The `Display` line is stable.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -14,6 +17,8 @@ pub enum RunError {
     Write(PathBuf, io::Error),
     /// A file that was given as two disks: each would overwrite what the other wrote.
     Twice(PathBuf),
+    /// A file that cannot be a disk, because it is not made of sectors; its size.
+    Sectors(PathBuf, u64),
     /// QEMU itself.
     Start(PathBuf, io::Error),
     /// A pipe or a socket to QEMU.
@@ -45,6 +50,11 @@ impl fmt::Display for RunError {
             RunError::Twice(path) => {
                 write!(f, "{} is two disks of one machine", path.display())
             }
+            RunError::Sectors(path, size) => write!(
+                f,
+                "{} cannot be a disk: it has {size} bytes, and a disk has one or more sectors of {SECTOR}",
+                path.display()
+            ),
             RunError::Start(path, error) => write!(f, "cannot start {}: {error}", path.display()),
             RunError::Connection(what, error) => write!(f, "{what}: {error}"),
             RunError::Unexpected { wanted, got } => {

@@ -352,7 +352,7 @@ mod tests {
     fn a_disk_that_cannot_be_used_is_named_before_qemu_starts() {
         let directory = tempfile::tempdir().unwrap();
         let image = directory.path().join("image");
-        std::fs::write(&image, "").unwrap();
+        std::fs::write(&image, [0; 1024]).unwrap();
         let reason = |disk: &Path| {
             let machine = Machine::new(&image).device(Device::Disk(disk.into()));
             machine.run().unwrap_err().to_string()
@@ -364,6 +364,13 @@ mod tests {
         );
         let no_file = reason(directory.path());
         assert!(no_file.starts_with("cannot write "), "{no_file}");
+        for size in [0, 511, 513] {
+            let odd = directory.path().join("odd");
+            std::fs::write(&odd, vec![0; size]).unwrap();
+            let line = reason(&odd);
+            let expected = format!("/odd cannot be a disk: it has {size} bytes, and a disk has ");
+            assert!(line.contains(&expected), "{line}");
+        }
         let twice = Machine::new(&image)
             .device(Device::Disk(image.clone()))
             .device(Device::Disk(directory.path().join("./image")));

@@ -270,8 +270,10 @@ fn main() -> ExitCode {
         Err(error) if !error.use_stderr() => error.exit(),
         Err(error) => {
             let text = error.to_string();
-            let (reason, usage) = text.split_once("\n").unwrap_or((&text, ""));
-            eprintln!("{usage}\n{STOP}{reason}");
+            // The reason and what may stand there instead are the lines up to the first empty one.
+            let (reason, usage) = text.split_once("\n\n").unwrap_or((&text, ""));
+            let words: Vec<&str> = reason.split_whitespace().collect();
+            eprintln!("{usage}\n{STOP}{}", words.join(" "));
             return ExitCode::from(NOT_STARTED);
         }
     };
