@@ -20,6 +20,7 @@ const RESTART: u8 = 4;
 const HOST_MEMORY_MIB: u32 = 128;
 /// Guest RAM that applications choose for themselves fits into a machine of this many MiB.
 const USUAL_MEMORY_MIB: u32 = 256;
+const MIB: usize = 1 << 20;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Accel {
@@ -183,14 +184,19 @@ impl Arguments {
         write(path, &section)
     }
 
-    fn machine_memory(&self) -> u32 {
+    fn machine_memory(&self, module: Option<&[u8]>) -> u32 {
         let needed = self
             .memory
             .map_or(0, |guest| guest.saturating_add(HOST_MEMORY_MIB));
-        self.machine_memory.unwrap_or(needed.max(USUAL_MEMORY_MIB))
+        // The module stays where it is, and the host copies the disks in it.
+        let module = module.map_or(0, |module| 2 * module.len().div_ceil(MIB));
+        let module = u32::try_from(module).unwrap_or(u32::MAX);
+        let usual = needed.max(USUAL_MEMORY_MIB);
+        self.machine_memory.unwrap_or(usual.saturating_add(module))
     }
 
     fn machine(&self) -> Result<Machine, RunError> {
+        let module = self.module()?;
         let mut machine = Machine::new(&self.image)
             .qemu(&self.qemu)
             .accelerator(match self.accel {
@@ -202,11 +208,11 @@ impl Arguments {
             } else {
                 Clock::Real
             })
-            .memory_mib(self.machine_memory())
+            .memory_mib(self.machine_memory(module.as_deref()))
             .processors(self.smp)
             .command_line(self.command_line())
             .deadline(None);
-        if let Some(module) = self.module()? {
+        if let Some(module) = module {
             machine = machine.module(module);
         }
         for disk in &self.disk {

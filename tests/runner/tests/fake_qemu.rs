@@ -351,6 +351,25 @@ fn words_of_the_command_line_reach_qemu() {
 }
 
 #[test]
+fn a_machine_has_room_for_its_module() {
+    let fake = Fake::new("echo \"$@\"; log 'libhv: stop: x\\n' \"$@\"; exit 33");
+    let initrd = fake.directory.path().join("initrd");
+    std::fs::write(&initrd, vec![0; 100 << 20]).unwrap();
+    let arguments = [
+        "--kernel",
+        "/dev/null",
+        "--initrd",
+        initrd.to_str().unwrap(),
+        "--memory",
+        "512",
+    ];
+    let output = fake.command(&arguments, "");
+    let words = String::from_utf8_lossy(&output.stdout).into_owned();
+    // 128 MiB for the host; the archive is a little more than 100 MiB.
+    assert!(words.contains(" -m 842 "), "{words}");
+}
+
+#[test]
 fn a_signal_ends_the_machine_with_the_runner() {
     let fake = Fake::new("echo $$; exec sleep 1000");
     let mut child = Command::new(env!("CARGO_BIN_EXE_hv-run"))
