@@ -183,8 +183,8 @@ pub enum Hint {
     /// machines that they were not built for.
     NotForLguest,
     /// It reached beyond RAM. Linkers since 2016 turn loads from the decompressor's own table of addresses, which
-    /// it adjusts, into addresses of a place where it does not lie.
-    RelaxedRelocations,
+    /// it adjusts, into addresses of a place where it does not lie. Or what it unpacked is damaged.
+    BeyondRam,
 }
 
 impl Hint {
@@ -192,7 +192,7 @@ impl Hint {
     pub fn new(kill: &Kill) -> Option<Self> {
         match kill {
             Kill::UnhandledTrap { .. } => Some(Hint::NotForLguest),
-            Kill::BadPageTableEntry(_) => Some(Hint::RelaxedRelocations),
+            Kill::BadPageTableEntry(_) => Some(Hint::BeyondRam),
             _ => None,
         }
     }
@@ -202,8 +202,8 @@ impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Hint::NotForLguest => "perhaps this kernel was not built with CONFIG_LGUEST_GUEST",
-            Hint::RelaxedRelocations => {
-                "perhaps its decompressor was not built with -Wa,-mrelax-relocations=no"
+            Hint::BeyondRam => {
+                "perhaps the file is damaged, or its decompressor was not built with -Wa,-mrelax-relocations=no"
             }
         })
     }
