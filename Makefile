@@ -32,6 +32,8 @@ help:
 	@echo 'make conformance        the LG matrix: what the tests show about each statement of the ABI'
 	@echo 'make check              format, lints, documents, licences'
 	@echo 'make image [ISO=1]      prints the path of a bootable ELF file, or of a GRUB ISO'
+	@echo 'make image APP=linux KERNEL=f [INITRD=f] [CMDLINE=s] [MEM=MiB] [RAM_DISK=f]'
+	@echo '                        one with that kernel and these words inside'
 	@echo 'make gdb                the host under gdb, stopped before its first instruction'
 	@echo 'make tour               the guided tour through the sources'
 	@echo 'make clean              removes what was built'
@@ -188,8 +190,23 @@ HOST_WORDS = $(strip $(if $(LOG),log=$(LOG)) $(if $(MODE),mode=$(MODE)) $(if $(M
 		--fonts= --locales= --themes= -o $@ $*.tree >$*.iso.log 2>&1 || { cat $*.iso.log >&2; exit 1; }
 	@rm -rf $*.tree $*.iso.log
 
+# An image with its guest inside: what a boot loader would bring beside it lies in the section .guest, the
+# last of the image. Variables that say nothing about the guest or the host's words leave the image as it is.
+define build_appliance
+	$(Q)$(RUNNER) $(host_arguments) $(guest_arguments) --write-section $(@:.elf=.guest) $<
+	$(Q)objcopy --update-section .guest=$(@:.elf=.guest) $< $@
+	@cp $(<:.elf=.debug) $(@:.elf=.debug)
+	@rm $(@:.elf=.guest)
+endef
+$(IMAGES)/%-appliance.elf: $(IMAGES)/%.elf $(RUNNER) FORCE
+	$(build_appliance)
+$(TESTED)/%-appliance.elf: $(TESTED)/%.elf $(RUNNER) FORCE
+	$(build_appliance)
+
+appliance = $(if $(strip $(KERNEL)$(INITRD)$(RAM_DISK)$(CMDLINE)$(MODE)$(MEM)$(GENERATION)$(LOG)),-appliance)
+
 .PHONY: image
-image: $(IMAGES)/$(APP).$(if $(ISO),iso,elf)
+image: $(IMAGES)/$(APP)$(if $(ISO),.iso,$(appliance).elf)
 	@echo $(CURDIR)/$<
 
 # ---- running ---------------------------------------------------------------------------------
@@ -201,9 +218,10 @@ quote = '$(subst ','\'',$1)'
 option = $(if $($2),--$1 $(call quote,$($2)))
 guest_arguments = $(call option,kernel,KERNEL) $(call option,initrd,INITRD) $(call option,cmdline,CMDLINE) \
 	$(foreach file,$(RAM_DISK),--ram-disk $(call quote,$(file)))
+host_arguments = $(call option,memory,MEM) $(call option,mode,MODE) $(call option,log,LOG) \
+	$(if $(GENERATION),--append $(call quote,generation=$(GENERATION)))
 run_command = $(RUNNER) $(call option,qemu,QEMU) $(call option,accel,ACCEL) $(call option,smp,SMP) \
-	$(call option,memory,MEM) $(call option,mode,MODE) $(call option,log,LOG) $(call option,restart,RESTART) \
-	$(if $(GENERATION),--append $(call quote,generation=$(GENERATION))) \
+	$(host_arguments) $(call option,restart,RESTART) \
 	$(if $(filter-out 0,$(DETERMINISTIC)),--deterministic) $(foreach disk,$(DISK),--disk $(call quote,$(disk))) \
 	$(call option,net,NET) $(call option,rng,RNG) $(guest_arguments) $(IMAGES)/$(APP).elf
 
@@ -240,8 +258,16 @@ TEST_APPS := demo linux $(notdir $(patsubst %/Cargo.toml,%,$(wildcard tests/host
 # What tests that boot images find in their environment.
 IN_QEMU = HV_IMAGES=$(CURDIR)/$(TESTED) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests \
 	QEMU=$(call quote,$(QEMU)) RUST_TEST_THREADS=2
+# What tests expect of the appliance is in tests/qemu/appliance.rs.
+APPLIANCE_FOR_TESTS := $(TESTED)/linux-appliance.elf
+$(APPLIANCE_FOR_TESTS): build/tests/guests/kills.elf
+$(APPLIANCE_FOR_TESTS): override KERNEL := build/tests/guests/kills.elf
+$(APPLIANCE_FOR_TESTS): override CMDLINE := of the image case=call_11
+$(APPLIANCE_FOR_TESTS): override MODE := isolated
+$(APPLIANCE_FOR_TESTS): override MEM := 48
 .PHONY: test
-test: need-qemu need-iso $(MICRO_GUESTS) $(TEST_APPS:%=$(TESTED)/%.elf) $(TESTED)/demo.iso
+test: need-qemu need-iso $(MICRO_GUESTS) $(TEST_APPS:%=$(TESTED)/%.elf) $(TESTED)/demo.iso \
+		$(APPLIANCE_FOR_TESTS) $(APPLIANCE_FOR_TESTS:.elf=.iso)
 	$(Q)$(IN_QEMU) UPDATE=$(UPDATE) python3 tests/doors/total.py \
 		cargo test $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --no-fail-fast
 

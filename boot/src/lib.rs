@@ -4,6 +4,7 @@
 //! dialects, becomes one [`Machine`].
 #![cfg_attr(not(test), no_std)]
 
+mod embedded;
 mod grub;
 mod machine;
 mod pvh;
@@ -59,6 +60,11 @@ pub unsafe fn start(magic: u32, information: u32) -> Result<Machine, BootError> 
             pvh::read(information)
         }
     }?;
+    // After the loader's: the first module counts.
+    // SAFETY: the caller's promise.
+    if let Some(module) = unsafe { embedded::module() } {
+        raw.add_module(module)?;
+    }
     let mut frames = raw.frame_allocator(host_paging::image())?;
     // Built global: isolated mode switches that off with CR4.PGE.
     let mut tables = PageTables::host(&mut frames, &raw.ram, Lifetime::Global)?;

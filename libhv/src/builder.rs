@@ -11,10 +11,10 @@ use hv_core::address::PAGE_SIZE;
 use hv_core::clock::Clock as _;
 use hv_core::command_line::{Enabled, MEMORY_MIB, Mode, Options};
 use hv_core::device::MAX_DEVICES;
+use hv_core::device::backend::SECTOR;
 use hv_core::device::bus::{Bus, SHARED_FRAMES};
 use hv_core::device::pci::PciBus;
 use hv_core::device::ram_disk::RamDisk;
-
 use hv_core::frames::OutOfFrames;
 use hv_core::generation::Choice;
 use hv_core::load::{self, Boot, Modules};
@@ -203,11 +203,6 @@ impl Builder {
     /// Nothing of it has run.
     pub fn start(mut self) -> Result<Guest, StartError> {
         let line = self.machine.take_command_line();
-        let options = Options::parse(&line).map_err(StartError::configuration)?;
-        if let Some(level) = options.log {
-            hv_hw::log::set_level(level);
-        }
-        self.machine.report_devices();
         let module = self
             .machine
             .modules()
@@ -217,6 +212,12 @@ impl Builder {
             Some(module) => Modules::parse(module).map_err(load::LoadError::from)?,
             None => Modules::default(),
         };
+        let words = modules.host_command_line.unwrap_or_default();
+        let options = Options::parse([words, &line]).map_err(StartError::configuration)?;
+        if let Some(level) = options.log {
+            hv_hw::log::set_level(level);
+        }
+        self.machine.report_devices();
         let boot = Boot {
             kernel: modules.kernel.or(self.kernel).ok_or(StartError::NoKernel)?,
             initrd: modules.initrd.or(self.initrd).unwrap_or_default(),
@@ -332,7 +333,13 @@ impl Builder {
         for device in core::mem::take(&mut self.devices) {
             self.plug(&mut bus, device)?;
         }
-        for contents in modules.disks.iter().flatten() {
+        for (number, contents) in modules.disks.iter().enumerate() {
+            let Some(contents) = contents else { continue };
+            let size = contents.len();
+            if size < SECTOR as usize {
+                let text = format_args!("disk{number}: {size} bytes; a disk has {SECTOR} at least");
+                return Err(StartError::configuration(text));
+            }
             let disk = self.ram_disk(contents)?;
             self.plug(&mut bus, Device::block(disk))?;
         }

@@ -1,7 +1,7 @@
 //! The guest, and the loop that runs it.
 
 use crate::device::Model;
-use crate::exit::{Exit, PortRead, Stop};
+use crate::exit::{Exit, PortRead, Status, Stop};
 use crate::kick::Kicker;
 use crate::ports::ClaimedPorts;
 use hv_core::address::{Gpa, Gva};
@@ -9,6 +9,7 @@ use hv_core::clock::Clock as _;
 use hv_core::device::Work;
 use hv_core::device::backend::Full;
 use hv_core::device::bus::Bus;
+use hv_core::kill::Kill;
 use hv_core::log_limit::LogLimit;
 use hv_core::memory::{BadAddress, GuestMemory as _};
 use hv_core::personality::lguest::{Changes, Counters, Lguest};
@@ -97,8 +98,17 @@ impl Guest {
         loop {
             match self.run() {
                 Exit::Kicked => {}
+                Exit::Killed(kill) => return self.killed(kill),
                 exit => return Stop::from(exit),
             }
+        }
+    }
+
+    /// The stop of a killed guest, with what can be guessed about it.
+    fn killed(&self, kill: Kill) -> Stop {
+        match self.lguest.hint(&kill) {
+            Some(hint) => Stop::new(Status::Killed, format_args!("guest killed: {kill}; {hint}")),
+            None => Stop::from(Exit::Killed(kill)),
         }
     }
 

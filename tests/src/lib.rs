@@ -6,6 +6,7 @@
 pub mod attached;
 pub mod block_guest;
 pub mod built;
+pub mod bzimage;
 pub mod conformance;
 pub mod expectation;
 pub mod gdb;

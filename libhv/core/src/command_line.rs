@@ -138,10 +138,18 @@ const PAGING: &[(&[u8], Paging)] = &[
 const PAGING_NAMES: &str = "auto, two-level, pae";
 
 impl<'a> Options<'a> {
-    /// Reads `line`. Words are separated by blanks; of two words with the same name the later one
-    /// holds, so that a script can append to a line that it did not write.
-    pub fn parse(line: &'a [u8]) -> Result<Self, CommandLineError> {
+    /// Reads `lines`, one after the other. Words are separated by blanks; of two words with the same
+    /// name the later one holds, so that a script can append to a line that it did not write. A ` -- `
+    /// ends its line only.
+    pub fn parse(lines: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, CommandLineError> {
         let mut options = Self::default();
+        for line in lines {
+            options.read(line)?;
+        }
+        Ok(options)
+    }
+
+    fn read(&mut self, line: &'a [u8]) -> Result<(), CommandLineError> {
         let mut rest = line.trim_ascii_start();
         while !rest.is_empty() {
             let end = rest
@@ -150,13 +158,13 @@ impl<'a> Options<'a> {
                 .unwrap_or(rest.len());
             let (word, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
             if word == b"--" {
-                options.guest = Some(after.get(1..).unwrap_or_default());
+                self.guest = Some(after.get(1..).unwrap_or_default());
                 break;
             }
-            options.apply(word)?;
+            self.apply(word)?;
             rest = after.trim_ascii_start();
         }
-        Ok(options)
+        Ok(())
     }
 
     fn apply(&mut self, word: &[u8]) -> Result<(), CommandLineError> {
@@ -237,14 +245,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn parse(line: &[u8]) -> Result<Options<'_>, CommandLineError> {
+        Options::parse([line])
+    }
+
     fn refusal(line: &str) -> String {
-        Options::parse(line.as_bytes()).unwrap_err().to_string()
+        parse(line.as_bytes()).unwrap_err().to_string()
     }
 
     #[test]
     fn an_empty_line_says_nothing() {
-        assert_eq!(Options::parse(b""), Ok(Options::default()));
-        assert_eq!(Options::parse(b"  \t "), Ok(Options::default()));
+        assert_eq!(parse(b""), Ok(Options::default()));
+        assert_eq!(parse(b"  \t "), Ok(Options::default()));
     }
 
     #[test]
@@ -260,7 +272,7 @@ mod tests {
             page_offset: Some(0x8000_0000),
             guest: Some(b"console=hvc0  quiet -- x"),
         };
-        assert_eq!(Options::parse(line), Ok(expected));
+        assert_eq!(parse(line), Ok(expected));
     }
 
     #[test]
@@ -271,14 +283,32 @@ mod tests {
             (b"log=off --  a \xff", b" a \xff"),
             (b"-- unknown words", b"unknown words"),
         ] {
-            assert_eq!(Options::parse(line).unwrap().guest, Some(guest));
+            assert_eq!(parse(line).unwrap().guest, Some(guest));
         }
     }
 
     #[test]
     fn the_later_of_two_words_holds() {
-        let options = Options::parse(b"mode=isolated mode=shared").unwrap();
+        let options = parse(b"mode=isolated mode=shared").unwrap();
         assert_eq!(options.mode, Some(Mode::Shared));
+    }
+
+    #[test]
+    fn a_later_line_holds_word_by_word() {
+        let lines = [
+            &b"mode=isolated memory=64 -- of the image"[..],
+            b"mode=shared",
+            b"roots=2 -- of the loader",
+        ];
+        let options = Options::parse(lines).unwrap();
+        assert_eq!(options.mode, Some(Mode::Shared));
+        assert_eq!(options.memory_mib, Some(64));
+        assert_eq!(options.roots, Some(2));
+        assert_eq!(options.guest, Some(&b"of the loader"[..]));
+        assert_eq!(
+            Options::parse([lines[0], lines[1]]).unwrap().guest,
+            Some(&b"of the image"[..])
+        );
     }
 
     #[test]
@@ -293,7 +323,7 @@ mod tests {
             ("roots=64", true),
             ("roots=65", false),
         ] {
-            assert_eq!(Options::parse(line.as_bytes()).is_ok(), fits, "{line}");
+            assert_eq!(parse(line.as_bytes()).is_ok(), fits, "{line}");
         }
     }
 
@@ -354,7 +384,7 @@ mod tests {
     proptest! {
         #[test]
         fn random_bytes_are_parsed_or_refused(line in prop::collection::vec(any::<u8>(), 0..200)) {
-            if let Err(error) = Options::parse(&line) {
+            if let Err(error) = parse(&line) {
                 let text = error.to_string();
                 prop_assert!(text.len() < 200 && text.is_ascii());
             }

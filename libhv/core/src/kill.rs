@@ -174,3 +174,37 @@ impl fmt::Display for Kill {
         }
     }
 }
+
+/// What may be wrong with a compressed kernel that was ended before its first call. Only a guess: its code
+/// cannot be looked into before it has unpacked itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hint {
+    /// It stopped where kernels stop that do not know lguest: at a privileged instruction, or at the `ud2` for
+    /// machines that they were not built for.
+    NotForLguest,
+    /// It reached beyond RAM. Linkers since 2016 turn loads from the decompressor's own table of addresses, which
+    /// it adjusts, into addresses of a place where it does not lie. Or what it unpacked is damaged.
+    BeyondRam,
+}
+
+impl Hint {
+    /// The hint for an end with `kill`.
+    pub fn new(kill: &Kill) -> Option<Self> {
+        match kill {
+            Kill::UnhandledTrap { .. } => Some(Hint::NotForLguest),
+            Kill::BadPageTableEntry(_) => Some(Hint::BeyondRam),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Hint::NotForLguest => "perhaps this kernel was not built with CONFIG_LGUEST_GUEST",
+            Hint::BeyondRam => {
+                "perhaps the file is damaged, or its decompressor was not built with -Wa,-mrelax-relocations=no"
+            }
+        })
+    }
+}

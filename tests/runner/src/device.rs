@@ -1,8 +1,9 @@
 //! Devices that a machine has beside its serial ports, all behind virtio-pci.
 
-use crate::error::RunError;
+use crate::error::{RunError, SECTOR};
 use std::collections::HashSet;
 use std::fs::File;
+use std::io::{Seek, SeekFrom};
 use std::path::PathBuf;
 
 /// A device, and what is behind it.
@@ -41,7 +42,13 @@ pub(crate) fn check(devices: &[Device]) -> Result<(), RunError> {
         };
         File::open(path).map_err(RunError::read(path))?;
         let written = File::options().write(true).open(path);
-        written.map_err(|error| RunError::Write(path.clone(), error))?;
+        let mut disk = written.map_err(|error| RunError::Write(path.clone(), error))?;
+        // QEMU would let the guest write a last sector that the file has only a part of. A block device has no
+        // size of its own, but an end.
+        let size = disk.seek(SeekFrom::End(0)).map_err(RunError::read(path))?;
+        if size == 0 || !size.is_multiple_of(SECTOR) {
+            return Err(RunError::Sectors(path.clone(), size));
+        }
         let file = path.canonicalize().map_err(RunError::read(path))?;
         if !seen.insert(file) {
             return Err(RunError::Twice(path.clone()));

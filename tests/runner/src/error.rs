@@ -4,6 +4,13 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// QEMU's PVH loader copies the command line into a buffer of 4096 bytes without a look at its length, and what
+/// lies behind it is the start of all that it tells the image.
+pub(crate) const COMMAND_LINE: usize = 4095;
+
+/// Unit of a virtio disk (Virtual I/O Device specification, 5.2).
+pub(crate) const SECTOR: u64 = 512;
+
 /// Why a machine could not be started or talked to. The `Display` line is stable.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -14,6 +21,10 @@ pub enum RunError {
     Write(PathBuf, io::Error),
     /// A file that was given as two disks: each would overwrite what the other wrote.
     Twice(PathBuf),
+    /// A file that cannot be a disk, because it is not made of sectors; its size.
+    Sectors(PathBuf, u64),
+    /// More bytes of command line than QEMU has room for.
+    CommandLine(usize),
     /// QEMU itself.
     Start(PathBuf, io::Error),
     /// A pipe or a socket to QEMU.
@@ -45,6 +56,15 @@ impl fmt::Display for RunError {
             RunError::Twice(path) => {
                 write!(f, "{} is two disks of one machine", path.display())
             }
+            RunError::Sectors(path, size) => write!(
+                f,
+                "{} cannot be a disk: it has {size} bytes, and a disk has one or more sectors of {SECTOR}",
+                path.display()
+            ),
+            RunError::CommandLine(length) => write!(
+                f,
+                "the host's command line has {length} bytes; QEMU passes {COMMAND_LINE} on"
+            ),
             RunError::Start(path, error) => write!(f, "cannot start {}: {error}", path.display()),
             RunError::Connection(what, error) => write!(f, "{what}: {error}"),
             RunError::Unexpected { wanted, got } => {

@@ -1,7 +1,7 @@
 //! What a machine is made of, and the QEMU command line that says so.
 
 use crate::device::{self, Device};
-use crate::error::RunError;
+use crate::error::{COMMAND_LINE, RunError};
 use crate::outcome::Outcome;
 use crate::running::{Running, Watcher};
 use std::ffi::OsString;
@@ -174,6 +174,9 @@ impl Machine {
     pub fn spawn_with(&self, input: PipeReader, watcher: Watcher) -> Result<Running, RunError> {
         let (Medium::Kernel(medium) | Medium::Disc(medium)) = &self.medium;
         std::fs::File::open(medium).map_err(RunError::read(medium))?;
+        if self.command_line.len() > COMMAND_LINE {
+            return Err(RunError::CommandLine(self.command_line.len()));
+        }
         device::check(&self.devices)?;
         let strings =
             std::fs::read(&self.log_strings).map_err(RunError::read(&self.log_strings))?;
@@ -355,7 +358,7 @@ mod tests {
     fn a_disk_that_cannot_be_used_is_named_before_qemu_starts() {
         let directory = tempfile::tempdir().unwrap();
         let image = directory.path().join("image");
-        std::fs::write(&image, "").unwrap();
+        std::fs::write(&image, [0; 1024]).unwrap();
         let reason = |disk: &Path| {
             let machine = Machine::new(&image).device(Device::Disk(disk.into()));
             machine.run().unwrap_err().to_string()
@@ -367,6 +370,13 @@ mod tests {
         );
         let no_file = reason(directory.path());
         assert!(no_file.starts_with("cannot write "), "{no_file}");
+        for size in [0, 511, 513] {
+            let odd = directory.path().join("odd");
+            std::fs::write(&odd, vec![0; size]).unwrap();
+            let line = reason(&odd);
+            let expected = format!("/odd cannot be a disk: it has {size} bytes, and a disk has ");
+            assert!(line.contains(&expected), "{line}");
+        }
         let twice = Machine::new(&image)
             .device(Device::Disk(image.clone()))
             .device(Device::Disk(directory.path().join("./image")));
@@ -384,6 +394,17 @@ mod tests {
             line.contains("-cdrom x.iso") && !line.contains("-kernel"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn a_command_line_that_qemu_would_not_survive_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let image = directory.path().join("image");
+        std::fs::write(&image, "").unwrap();
+        let machine = Machine::new(&image).command_line("x".repeat(4096));
+        let line = machine.run().unwrap_err().to_string();
+        let expected = "the host's command line has 4096 bytes; QEMU passes 4095 on";
+        assert_eq!(line, expected);
     }
 
     #[test]

@@ -20,6 +20,7 @@ const RESTART: u8 = 4;
 const HOST_MEMORY_MIB: u32 = 128;
 /// Guest RAM that applications choose for themselves fits into a machine of this many MiB.
 const USUAL_MEMORY_MIB: u32 = 256;
+const MIB: usize = 1 << 20;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Accel {
@@ -111,21 +112,31 @@ struct Arguments {
     #[arg(long, value_enum, default_value = "yes")]
     restart: Restart,
     /// Write the boot module that a boot loader would bring to this file, and run nothing.
-    #[arg(long, requires = "kernel")]
+    #[arg(long, requires = "kernel", conflicts_with = "write_section")]
     write_module: Option<PathBuf>,
+    /// Write to this file what an image's section `.guest` holds when the image carries its guest, with the
+    /// host's command line, and run nothing.
+    #[arg(long)]
+    write_section: Option<PathBuf>,
     /// Stop before the first instruction until gdb comes to this QEMU character device.
     #[arg(long)]
     gdb: Option<String>,
 }
 
 impl Arguments {
-    /// The host's command line.
-    fn command_line(&self) -> String {
+    /// Words for the host.
+    fn host_words(&self) -> Vec<String> {
         let mut words = Vec::new();
         words.extend(self.log.as_ref().map(|level| format!("log={level}")));
         words.extend(self.mode.as_ref().map(|mode| format!("mode={mode}")));
         words.extend(self.memory.map(|mib| format!("memory={mib}")));
         words.extend(self.append.split_whitespace().map(str::to_owned));
+        words
+    }
+
+    /// The host's command line.
+    fn command_line(&self) -> String {
+        let mut words = self.host_words();
         // Beside a kernel the command line travels in the archive.
         if let (Some(cmdline), None) = (&self.cmdline, &self.kernel) {
             words.push(format!("-- {cmdline}"));
@@ -133,12 +144,20 @@ impl Arguments {
         words.join(" ")
     }
 
-    /// The boot module: an archive of `kernel`, `initrd`, `cmdline` and disks.
+    /// The boot module, if there is a kernel for it.
     fn module(&self) -> Result<Option<Vec<u8>>, RunError> {
-        let Some(kernel) = &self.kernel else {
+        if self.kernel.is_none() {
             return Ok(None);
-        };
-        let mut archive = Archive::default().file("kernel", &read(kernel)?);
+        }
+        Ok(Some(self.guest()?.finish()))
+    }
+
+    /// An archive of `kernel`, `initrd`, `cmdline` and disks.
+    fn guest(&self) -> Result<Archive, RunError> {
+        let mut archive = Archive::default();
+        if let Some(kernel) = &self.kernel {
+            archive = archive.file("kernel", &read(kernel)?);
+        }
         if let Some(initrd) = &self.initrd {
             archive = archive.file("initrd", &read(initrd)?);
         }
@@ -148,22 +167,36 @@ impl Arguments {
         for (number, disk) in self.ram_disk.iter().enumerate() {
             archive = archive.file(&format!("disk{number}"), &read(disk)?);
         }
-        Ok(Some(archive.finish()))
+        Ok(archive)
     }
 
     fn write_module(&self, path: &Path) -> Result<(), RunError> {
-        let module = self.module()?.unwrap_or_default();
-        std::fs::write(path, module).map_err(|error| RunError::Write(path.to_owned(), error))
+        write(path, &self.guest()?.finish())
     }
 
-    fn machine_memory(&self) -> u32 {
+    /// The length of a boot module, then the module.
+    fn write_section(&self, path: &Path) -> Result<(), RunError> {
+        let words = self.host_words().join(" ");
+        let module = self.guest()?.file("host-cmdline", words.as_bytes());
+        let module = module.finish();
+        let mut section = (module.len() as u64).to_le_bytes().to_vec();
+        section.extend(module);
+        write(path, &section)
+    }
+
+    fn machine_memory(&self, module: Option<&[u8]>) -> u32 {
         let needed = self
             .memory
             .map_or(0, |guest| guest.saturating_add(HOST_MEMORY_MIB));
-        self.machine_memory.unwrap_or(needed.max(USUAL_MEMORY_MIB))
+        // The module stays where it is, and the host copies the disks in it.
+        let module = module.map_or(0, |module| 2 * module.len().div_ceil(MIB));
+        let module = u32::try_from(module).unwrap_or(u32::MAX);
+        let usual = needed.max(USUAL_MEMORY_MIB);
+        self.machine_memory.unwrap_or(usual.saturating_add(module))
     }
 
     fn machine(&self) -> Result<Machine, RunError> {
+        let module = self.module()?;
         let mut machine = Machine::new(&self.image)
             .qemu(&self.qemu)
             .accelerator(match self.accel {
@@ -175,11 +208,11 @@ impl Arguments {
             } else {
                 Clock::Real
             })
-            .memory_mib(self.machine_memory())
+            .memory_mib(self.machine_memory(module.as_deref()))
             .processors(self.smp)
             .command_line(self.command_line())
             .deadline(None);
-        if let Some(module) = self.module()? {
+        if let Some(module) = module {
             machine = machine.module(module);
         }
         for disk in &self.disk {
@@ -196,6 +229,10 @@ impl Arguments {
         }
         Ok(machine)
     }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    std::fs::write(path, bytes).map_err(|error| RunError::Write(path.to_owned(), error))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, RunError> {
@@ -239,19 +276,25 @@ fn main() -> ExitCode {
         Err(error) if !error.use_stderr() => error.exit(),
         Err(error) => {
             let text = error.to_string();
-            let (reason, usage) = text.split_once("\n").unwrap_or((&text, ""));
-            eprintln!("{usage}\n{STOP}{reason}");
+            // The reason and what may stand there instead are the lines up to the first empty one.
+            let (reason, usage) = text.split_once("\n\n").unwrap_or((&text, ""));
+            let words: Vec<&str> = reason.split_whitespace().collect();
+            eprintln!("{usage}\n{STOP}{}", words.join(" "));
             return ExitCode::from(NOT_STARTED);
         }
     };
-    if let Some(path) = &arguments.write_module {
-        return match arguments.write_module(path) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("hv-run: {error}");
-                ExitCode::FAILURE
-            }
-        };
+    let written = match (&arguments.write_module, &arguments.write_section) {
+        (Some(path), _) => Some(arguments.write_module(path)),
+        (None, Some(path)) => Some(arguments.write_section(path)),
+        (None, None) => None,
+    };
+    match written {
+        Some(Ok(())) => return ExitCode::SUCCESS,
+        Some(Err(error)) => {
+            eprintln!("hv-run: {error}");
+            return ExitCode::FAILURE;
+        }
+        None => {}
     }
     let (reason, status) = match run(&arguments) {
         Ok(outcome) => (outcome.stop().to_owned(), outcome.status),

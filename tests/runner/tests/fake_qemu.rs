@@ -240,6 +240,12 @@ fn unreadable_files_are_named_before_qemu_starts() {
             &["--kernel", "/dev/null", "--initrd", "/no/initrd"][..],
             "/no/initrd",
         ),
+        (
+            &["--kernel", "/dev/null", "--ram-disk", "/no/disk"][..],
+            "/no/disk",
+        ),
+        (&["--disk", "/no/disk"][..], "/no/disk"),
+        (&["--kernel", "/"][..], "/"),
     ] {
         let output = fake.command(arguments, "");
         assert_eq!(output.status.code(), Some(5));
@@ -255,11 +261,73 @@ fn unreadable_files_are_named_before_qemu_starts() {
 #[test]
 fn wrong_arguments_end_with_a_stop_line_too() {
     let fake = Fake::new("echo started");
-    for arguments in [["--accel", "magic"], ["--initrd", "/dev/null"]] {
+    for (arguments, reason) in [
+        (
+            ["--net", "foo"],
+            "error: invalid value 'foo' for '--net <NET>' [possible values: user]",
+        ),
+        (
+            ["--rng", "foo"],
+            "error: invalid value 'foo' for '--rng <RNG>' [possible values: yes, no]",
+        ),
+        (
+            ["--memory", "x"],
+            "error: invalid value 'x' for '--memory <MEMORY>': invalid digit found in string",
+        ),
+        (
+            ["--initrd", "/dev/null"],
+            "error: the following required arguments were not provided: --kernel <KERNEL>",
+        ),
+    ] {
         let output = fake.command(&arguments, "");
         assert_eq!((output.status.code(), output.stdout.len()), (Some(5), 0));
-        assert!(last_line(&output.stderr).starts_with("libhv: stop: error: "));
+        let line = last_line(&output.stderr);
+        assert!(
+            line.starts_with(&format!("libhv: stop: {reason}")),
+            "{line}"
+        );
     }
+}
+
+#[test]
+fn what_an_image_carries_is_a_length_and_an_archive() {
+    let fake = Fake::new("echo started");
+    let kernel = fake.directory.path().join("a kernel's file");
+    std::fs::write(&kernel, "kernel of an appliance").unwrap();
+    let section = fake.directory.path().join("section");
+    let output = fake.command(
+        &[
+            "--kernel",
+            kernel.to_str().unwrap(),
+            "--cmdline",
+            "of  the 'guest'",
+            "--memory",
+            "48",
+            "--append",
+            "generation=g4",
+            "--write-section",
+            section.to_str().unwrap(),
+        ],
+        "",
+    );
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0));
+    let section = std::fs::read(section).unwrap();
+    let (length, archive) = section.split_first_chunk().unwrap();
+    assert_eq!(u64::from_le_bytes(*length), archive.len() as u64);
+    let archive = String::from_utf8(archive.to_vec()).unwrap();
+    for part in [
+        "kernel of an appliance",
+        "of  the 'guest'",
+        "memory=48 generation=g4",
+    ] {
+        assert!(archive.contains(part), "{part} is not in {archive}");
+    }
+    let output = fake.command(
+        &["--kernel", "/no/kernel", "--write-section", "/dev/null"],
+        "",
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert!(last_line(&output.stderr).starts_with("hv-run: cannot read /no/kernel: "));
 }
 
 #[test]
@@ -295,6 +363,25 @@ fn words_of_the_command_line_reach_qemu() {
     ] {
         assert!(words.contains(word), "{word} is not in {words}");
     }
+}
+
+#[test]
+fn a_machine_has_room_for_its_module() {
+    let fake = Fake::new("echo \"$@\"; log 'libhv: stop: x\\n' \"$@\"; exit 33");
+    let initrd = fake.directory.path().join("initrd");
+    std::fs::write(&initrd, vec![0; 100 << 20]).unwrap();
+    let arguments = [
+        "--kernel",
+        "/dev/null",
+        "--initrd",
+        initrd.to_str().unwrap(),
+        "--memory",
+        "512",
+    ];
+    let output = fake.command(&arguments, "");
+    let words = String::from_utf8_lossy(&output.stdout).into_owned();
+    // 128 MiB for the host; the archive is a little more than 100 MiB.
+    assert!(words.contains(" -m 842 "), "{words}");
 }
 
 #[test]

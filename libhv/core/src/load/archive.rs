@@ -70,7 +70,7 @@ impl fmt::Display for ArchiveError {
             ArchiveError::UnknownFile(name) => {
                 write!(
                     f,
-                    "unknown file `{name}`; known: kernel, initrd, cmdline, disk0 to disk3"
+                    "unknown file `{name}`; known: kernel, initrd, cmdline, disk0 to disk3, host-cmdline"
                 )
             }
             ArchiveError::DuplicateFile(name) => write!(f, "file `{name}` is there twice"),

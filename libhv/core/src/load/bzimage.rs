@@ -16,6 +16,14 @@ const DEFAULT_SETUP_SECTORS: u8 = 4;
 const PARAGRAPH: u64 = 16;
 /// First version of the protocol with `pref_address` and `init_size`.
 const VERSION_WITH_INIT_SIZE: u16 = 0x20a;
+/// First version with `xloadflags`, and the flag of it that all 64-bit kernels have and no other:
+/// XLF_KERNEL_64, a 64-bit entry point at 0x200.
+const VERSION_WITH_FLAGS: u16 = 0x20c;
+const KERNEL_64: u16 = 1;
+/// `mov $0xc0000080, %ecx; rdmsr`. 64-bit kernels of all versions read EFER on the way from their 32-bit entry to
+/// the 64-bit one at 0x200; 32-bit kernels have nothing to do with that register so early.
+const READ_EFER: [u8; 7] = [0xb9, 0x80, 0, 0, 0xc0, 0x0f, 0x32];
+const LONG_MODE_ENTRY: usize = 0x200;
 
 /// File offsets of header fields.
 mod field {
@@ -27,6 +35,7 @@ mod field {
     pub const VERSION: usize = 0x206;
     pub const CODE32_START: usize = 0x214;
     pub const RELOCATABLE_KERNEL: usize = 0x234;
+    pub const XLOADFLAGS: usize = 0x236;
     pub const PREF_ADDRESS: usize = 0x258;
     pub const INIT_SIZE: usize = 0x260;
 }
@@ -44,6 +53,9 @@ pub(super) fn place<'a>(
     image: &'a [u8],
 ) -> Result<Placed<'a>, LoadError> {
     let (setup, payload) = split(image)?;
+    if is_64_bit(setup, payload) {
+        return Err(LoadError::SixtyFourBitLinux);
+    }
     let payload_end = PAYLOAD.wrapping_add(payload.len() as u64).raw();
     let end = unpacked_end(setup).max(payload_end);
     let ram = ram_size(memory);
@@ -81,6 +93,15 @@ fn split(image: &[u8]) -> Result<(&[u8], &[u8]), LoadError> {
         return Err(truncated(Part::Payload, setup_size.saturating_add(least)));
     }
     Ok((setup, payload))
+}
+
+/// Whether the kernel is one for 64-bit processors.
+fn is_64_bit(setup: &[u8], payload: &[u8]) -> bool {
+    let version = u16_at(setup, field::VERSION).unwrap_or_default();
+    let flags = u16_at(setup, field::XLOADFLAGS).unwrap_or_default();
+    let entry = payload.get(..LONG_MODE_ENTRY).unwrap_or(payload);
+    (version >= VERSION_WITH_FLAGS && flags & KERNEL_64 != 0)
+        || entry.windows(READ_EFER.len()).any(|code| code == READ_EFER)
 }
 
 /// First byte past the memory that the kernel unpacks itself into, by its own account; 0 when its

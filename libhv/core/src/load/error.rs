@@ -38,7 +38,7 @@ impl fmt::Display for Part {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// There is no image at all.
+    /// The image is empty.
     NoKernel,
     /// The image has neither the ELF magic number nor a Linux setup header.
     NotAKernel,
@@ -53,6 +53,10 @@ pub enum LoadError {
     },
     /// An ELF file of class 64.
     SixtyFourBit,
+    /// A bzImage that switches to 64-bit mode.
+    SixtyFourBitLinux,
+    /// An uncompressed Linux kernel without a trace of lguest.
+    WithoutLguest,
     /// An ELF file whose identification bytes name no format that exists.
     BadElfIdentification,
     /// An ELF file for a processor other than the 80386; its `e_machine`.
@@ -152,14 +156,20 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use LoadError::*;
         match self {
-            NoKernel => f.write_str("no guest kernel was given"),
+            NoKernel => f.write_str("no guest kernel: the file is empty"),
             NotAKernel => f.write_str("guest kernel: neither an ELF file nor a bzImage"),
             Truncated { part, needed, size } => write!(
                 f,
                 "guest kernel: truncated: {part} ends at byte {needed}, the file has {size}"
             ),
             SixtyFourBit => {
-                f.write_str("guest kernel: a 64-bit ELF file; only 32-bit ones can run")
+                f.write_str("guest kernel: a 64-bit kernel (ELF); only 32-bit ones can run")
+            }
+            SixtyFourBitLinux => {
+                f.write_str("guest kernel: a 64-bit kernel (bzImage); only 32-bit ones can run")
+            }
+            WithoutLguest => {
+                f.write_str("guest kernel: this kernel was not built with CONFIG_LGUEST_GUEST")
             }
             BadElfIdentification => f.write_str(
                 "guest kernel: an ELF file that is not 32-bit little-endian of version 1",

@@ -1,4 +1,4 @@
-//! What a kernel's image says about its generation, before anything of it runs.
+//! What a kernel's image says about its generation and its build, before anything of it runs.
 
 use super::{bzimage, u16_at};
 use crate::generation::parse_version;
@@ -9,6 +9,12 @@ const BANNER: &[u8] = b"Linux version ";
 /// Offset in a bzImage of the version's place, which counts from the second sector.
 const KERNEL_VERSION: usize = 0x20e;
 const SECOND_SECTOR: usize = 0x200;
+/// What every Linux kernel has to be able to say. A banner alone may stand in a guest that is no Linux, for
+/// the sake of its version.
+const PANIC: &[u8] = b"Kernel panic - not syncing";
+/// The name that a kernel built with CONFIG_LGUEST_GUEST gives its operations, its interrupt controller and
+/// its clock.
+const LGUEST: &[u8] = b"lguest";
 
 /// The Linux version that `image` names: a bzImage in its header, an ELF file in its banner. Of texts
 /// that merely begin like a banner, such as the format string of one, none counts.
@@ -26,6 +32,30 @@ pub(super) fn version(image: &[u8]) -> Option<KernelVersion> {
         }
     }
     None
+}
+
+/// How sure one can be that a kernel is Linux, and for lguest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Linux {
+    /// Linux without a trace of lguest.
+    WithoutLguest,
+    /// Linux in a compressed image: it may be for lguest or not.
+    Compressed,
+    /// Linux for lguest, or no Linux at all. Nothing more can be asked of it.
+    NothingKnown,
+}
+
+/// What can be told of the kernel in `image`. In doubt it is not refused: whatever lacks one of the texts that
+/// Linux has always had is taken for something else.
+pub(super) fn linux(image: &[u8]) -> Linux {
+    let has = |text| find(image, text).is_some();
+    if bzimage::is_bzimage(image) {
+        Linux::Compressed
+    } else if !has(LGUEST) && has(PANIC) && has(BANNER) {
+        Linux::WithoutLguest
+    } else {
+        Linux::NothingKnown
+    }
 }
 
 /// Offset in `image` of the first byte after the marker that stands before the entry of a G1 kernel.
@@ -79,6 +109,28 @@ mod tests {
         assert_eq!(version(&image), Some(KernelVersion(3, 18, 140)));
         image[0x20e..][..2].copy_from_slice(&0xffff_u16.to_le_bytes());
         assert_eq!(version(&image), None);
+    }
+
+    #[test]
+    fn linux_without_a_trace_of_lguest_is_told() {
+        let texts: [&[u8]; 3] = [
+            b"Linux version 4.4.155 (a@b)",
+            b"Kernel panic - not syncing: %s",
+            b"lguest",
+        ];
+        // One bit a text. Only Linux with all texts but the last is refused.
+        for present in 0..8_u8 {
+            let parts = (0..3).filter(|part| present & (1 << part) != 0);
+            let image: Vec<u8> = parts.flat_map(|part| texts[part]).copied().collect();
+            let expected = match present {
+                0b011 => Linux::WithoutLguest,
+                _ => Linux::NothingKnown,
+            };
+            assert_eq!(linux(&image), expected, "{present:#b}");
+        }
+        let mut compressed = vec![0; 1024];
+        compressed[0x202..][..4].copy_from_slice(b"HdrS");
+        assert_eq!(linux(&compressed), Linux::Compressed);
     }
 
     proptest! {

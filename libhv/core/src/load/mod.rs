@@ -16,6 +16,7 @@ mod tests;
 
 pub use archive::{Archive, ArchiveError};
 pub use error::{LoadError, Part};
+pub use evidence::Linux;
 pub use modules::Modules;
 
 use crate::address::{Gpa, Gva};
@@ -70,6 +71,8 @@ pub struct Start {
     pub tables: Option<boot_tables::Plan>,
     /// Where its kernel has its RAM.
     pub page_offset: u32,
+    /// What its image says about how it was built.
+    pub linux: Linux,
 }
 
 /// A kernel that lies in guest memory.
@@ -100,6 +103,10 @@ pub fn load(memory: &impl GuestMemory, boot: &Boot<'_>) -> Result<Start, LoadErr
     } else {
         return Err(LoadError::NotAKernel);
     };
+    let linux = evidence::linux(boot.kernel);
+    if linux == Linux::WithoutLguest {
+        return Err(LoadError::WithoutLguest);
+    }
     if !memory.contains(placed.entry, 1) {
         return Err(LoadError::EntryOutsideRam {
             entry: placed.entry,
@@ -129,6 +136,7 @@ pub fn load(memory: &impl GuestMemory, boot: &Boot<'_>) -> Result<Start, LoadErr
         root: plan.write(memory, generation.entry)?,
         tables: fits.then_some(plan),
         page_offset: boot.page_offset,
+        linux,
     })
 }
 

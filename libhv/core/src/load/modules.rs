@@ -11,6 +11,8 @@ pub struct Modules<'a> {
     pub initrd: Option<&'a [u8]>,
     /// The file `cmdline`, without the line feed that editors leave at its end.
     pub command_line: Option<&'a [u8]>,
+    /// The file `host-cmdline`, likewise: words that the host reads before those of its boot loader.
+    pub host_command_line: Option<&'a [u8]>,
     /// The files `disk0` to `disk3`: contents of disks.
     pub disks: [Option<&'a [u8]>; DISKS],
 }
@@ -19,8 +21,8 @@ pub struct Modules<'a> {
 pub const DISKS: usize = 4;
 
 impl<'a> Modules<'a> {
-    /// Takes `module` apart. A `newc` archive may hold `kernel`, `initrd`, `cmdline` and `disk0` to
-    /// `disk3`, and nothing else; whatever is not an archive is taken for a kernel.
+    /// Takes `module` apart. A `newc` archive may hold `kernel`, `initrd`, `cmdline`, `disk0` to
+    /// `disk3` and `host-cmdline`, and nothing else; whatever is not an archive is taken for a kernel.
     pub fn parse(module: &'a [u8]) -> Result<Self, ArchiveError> {
         let mut modules = Self::default();
         let Some(archive) = Archive::new(module) else {
@@ -33,6 +35,7 @@ impl<'a> Modules<'a> {
                 b"kernel" => &mut modules.kernel,
                 b"initrd" => &mut modules.initrd,
                 b"cmdline" => &mut modules.command_line,
+                b"host-cmdline" => &mut modules.host_command_line,
                 other => disk(&mut modules.disks, other)
                     .ok_or_else(|| ArchiveError::UnknownFile(printable(other)))?,
             };
@@ -40,7 +43,9 @@ impl<'a> Modules<'a> {
                 return Err(ArchiveError::DuplicateFile(printable(file.name)));
             }
         }
-        modules.command_line = modules.command_line.map(<[u8]>::trim_ascii_end);
+        for line in [&mut modules.command_line, &mut modules.host_command_line] {
+            *line = line.map(<[u8]>::trim_ascii_end);
+        }
         Ok(modules)
     }
 }

@@ -41,6 +41,7 @@ fn guest_archive() -> Vec<u8> {
         cpio(FILE, "./kernel", b"\x7fELF..."),
         cpio(FILE, "initrd", b"disk"),
         cpio(FILE, "cmdline", b"root=/dev/ram0\n"),
+        cpio(FILE, "host-cmdline", b"memory=48\n"),
         cpio(0, "TRAILER!!!", b""),
         vec![0; 200],
     ]
@@ -54,6 +55,7 @@ fn an_archive_holds_a_whole_guest() {
     assert_eq!(modules.kernel, Some(&b"\x7fELF..."[..]));
     assert_eq!(modules.initrd, Some(&b"disk"[..]));
     assert_eq!(modules.command_line, Some(&b"root=/dev/ram0"[..]));
+    assert_eq!(modules.host_command_line, Some(&b"memory=48"[..]));
 }
 
 #[test]
@@ -74,7 +76,7 @@ fn archives_with_files_that_mean_nothing_are_refused() {
     let error = Modules::parse(&unknown).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "unknown file `vmlinuz?[2J`; known: kernel, initrd, cmdline, disk0 to disk3"
+        "unknown file `vmlinuz?[2J`; known: kernel, initrd, cmdline, disk0 to disk3, host-cmdline"
     );
     let twice = [cpio(FILE, "kernel", b"a"), cpio(FILE, "kernel", b"b")].concat();
     let error = Modules::parse(&twice).unwrap_err();
@@ -138,7 +140,7 @@ proptest! {
             archive[at] = value;
         }
         if let Some(archive) = Archive::new(&archive) {
-            prop_assert!(archive.count() <= 6);
+            prop_assert!(archive.count() <= 7);
         }
     }
 }

@@ -65,6 +65,45 @@ fn a_bzimage_states_the_memory_it_needs() {
     );
 }
 
+#[test]
+fn a_64_bit_kernel_is_known_by_its_flag_or_by_its_entry_code() {
+    let with_flags = |version: u16, flags: u16| {
+        let mut file = bzimage(b"payload");
+        put(&mut file, 0x206, &version.to_le_bytes());
+        put(&mut file, 0x236, &flags.to_le_bytes());
+        load_kernel(&memory(), &file)
+    };
+    let refused = Err(LoadError::SixtyFourBitLinux);
+    assert_eq!(with_flags(0x20c, 1), refused);
+    assert_eq!(with_flags(0x20f, 0x7f), refused);
+    assert!(with_flags(0x20c, 0xfffe).is_ok());
+    assert!(with_flags(0x20b, 1).is_ok(), "the field did not exist");
+
+    let read_efer = b"\xb9\x80\0\0\xc0\x0f\x32";
+    for (at, is_64_bit) in [(0, true), (0x200 - 7, true), (0x200 - 6, false)] {
+        let mut payload = [0; 0x300];
+        put(&mut payload, at, read_efer);
+        let outcome = load_kernel(&memory(), &bzimage(&payload));
+        assert_eq!(outcome == refused, is_64_bit, "{at:#x}");
+    }
+}
+
+///
+#[test]
+fn every_header_word_of_a_bzimage_at_its_extremes_is_harmless() {
+    for at in (0x1f0..0x262).step_by(2) {
+        for value in [0, 1, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
+            let mut file = bzimage(&[0; 64]);
+            put(&mut file, at, &value.to_le_bytes());
+            let memory = memory();
+            if let Ok(entry) = load_kernel(&memory, &file) {
+                assert!(memory.contains(entry, 1), "{at:#x} {value:#x}");
+            }
+            assert_eq!(memory.refused(), 0, "{at:#x} {value:#x}");
+        }
+    }
+}
+
 ///
 #[test]
 fn every_header_field_of_a_bzimage_at_its_extremes_is_harmless() {

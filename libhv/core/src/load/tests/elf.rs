@@ -50,6 +50,21 @@ fn what_is_not_a_32_bit_x86_executable_is_refused() {
     assert_eq!(with(52, &[0]), LoadError::NoLoadableSegment);
 }
 
+#[test]
+fn linux_that_was_not_built_for_lguest_is_refused_before_it_runs() {
+    let linux = b"Linux version 4.4.0 (a@b)\0Kernel panic - not syncing: %s\0";
+    let kernel = |texts: &[&[u8]]| {
+        let contents = [&b"codes"[..], &texts.concat()].concat();
+        elf_file(0x10_0000, &[load_header(84, 0x10_0000, 5, 5)], &contents)
+    };
+    let error = refusal(&kernel(&[linux]));
+    assert_eq!(error, LoadError::WithoutLguest);
+    let line = "guest kernel: this kernel was not built with CONFIG_LGUEST_GUEST";
+    assert_eq!(error.to_string(), line);
+    assert!(load_kernel(&memory(), &kernel(&[linux, b"lguest\0"])).is_ok());
+    assert!(load_kernel(&memory(), &kernel(&[b"Linux version 4.4.0 (a@b)"])).is_ok());
+}
+
 ///
 #[test]
 fn segments_that_cannot_be_placed_are_refused() {

@@ -44,9 +44,9 @@ use super::{End, Mmu, Ts};
 use crate::address::Gpa;
 use crate::device::{Devices, Work};
 use crate::generation::Choice;
-use crate::kill::Kill;
-use crate::load::Start;
+use crate::kill::{Hint, Kill};
 use crate::load::boot_tables::Plan;
+use crate::load::{Linux, Start};
 use crate::memory::GuestMemory;
 use crate::registers::{Registers, eflags};
 use crate::segment::GuestGdt;
@@ -122,6 +122,8 @@ pub struct Lguest<M, U, D> {
     boot_root: Option<Gpa>,
     /// Room for such tables.
     boot_tables: Option<Plan>,
+    /// What its image said about how it was built.
+    linux: Linux,
     /// `None` until LGUEST_INIT; nothing but that call is served before.
     data: Option<Data>,
     cursor: Cursor,
@@ -164,6 +166,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             page_offset: start.page_offset,
             boot_root: start.root,
             boot_tables: start.tables,
+            linux: start.linux,
             data: None,
             cursor: Cursor::default(),
             gdt: GuestGdt::new(),
@@ -182,6 +185,12 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             changes: Changes::ALL,
             counters: Counters::default(),
         }
+    }
+
+    /// What the user may have got wrong, for a guest that ended with `kill`.
+    pub fn hint(&self, kill: &Kill) -> Option<Hint> {
+        let guess = self.data.is_none() && self.linux == Linux::Compressed;
+        guess.then(|| Hint::new(kill)).flatten()
     }
 
     /// The registers of a guest's first entry at `start` (LG-001 to LG-004).

@@ -4,6 +4,8 @@ use super::fixture::{DATA, Machine, killed};
 use super::generations::{all, since};
 use super::numbers::hypercall;
 use crate::generation::Choice;
+use crate::kill::Kill;
+use crate::load::Linux;
 use hv_abi::lguest::{DeviceBus, generations};
 
 /// The user said nothing, the image said nothing: the first call settles it.
@@ -80,4 +82,33 @@ fn the_wrong_generation_is_named_in_the_reason() {
     let mut machine = Machine::new();
     let line = killed(machine.call(hypercall::LGUEST_INIT, [u32::MAX, 0, 0]));
     assert_eq!(line, "bad guest page 0xffffffff");
+}
+
+/// Only of a compressed kernel that has not called its host is it not known how it was built.
+#[test]
+fn an_end_before_the_first_call_comes_with_a_guess() {
+    let trap = Kill::UnhandledTrap {
+        vector: 6,
+        eip: 0x100_0079,
+        detail: 0,
+    };
+    let beyond = Kill::BadPageTableEntry(0x52cf_b063);
+    let mut machine = Machine::taken_for(&generations::LINUX_4_0, Choice::Detect);
+    let guesses = |machine: &Machine| {
+        [&trap, &beyond, &Kill::BadHypercall(99)].map(|kill| {
+            let hint = machine.guest.hint(kill);
+            hint.map(|hint| hint.to_string())
+        })
+    };
+    assert_eq!(guesses(&machine), [None, None, None], "no bzImage");
+
+    machine.guest.linux = Linux::Compressed;
+    let [trapped, reached, called] = guesses(&machine);
+    assert!(trapped.is_some_and(|hint| hint.contains("CONFIG_LGUEST_GUEST")));
+    assert!(reached.is_some_and(|hint| hint.contains("-Wa,-mrelax-relocations=no")));
+    assert_eq!(called, None);
+
+    machine.prepare_data(&generations::LINUX_4_0);
+    machine.call(hypercall::LGUEST_INIT, [DATA, 0, 0]).unwrap();
+    assert_eq!(guesses(&machine), [None, None, None], "it did call");
 }

@@ -6,8 +6,8 @@ use crate::clock::{Clock, Nanos, Processor, WallTime};
 use crate::device::{Devices, NoDevice, Width, Work};
 use crate::generation::Choice;
 use crate::kill::Kill;
-use crate::load::Start;
 use crate::load::boot_tables::Plan;
+use crate::load::{Linux, Start};
 use crate::memory::{Access, BadAddress, GuestMemory};
 use crate::paging::Paging;
 use crate::personality::lguest::Lguest;
@@ -406,6 +406,7 @@ impl Machine {
             root: None,
             tables: Some(Plan::new(RAM, RAM as u32, PAGE_OFFSET, Paging::TwoLevel)),
             page_offset: PAGE_OFFSET,
+            linux: Linux::NothingKnown,
         };
         let guest = Lguest::new(
             Ram::new(),
