@@ -261,10 +261,11 @@ mod tests {
 
     #[test]
     fn every_word_has_its_meaning() {
-        let line = b" log=debug  mode=isolated memory=64 roots=8 paging=pae generation=g2 page_offset=0x80000000 -- console=hvc0  quiet -- x";
+        let line = b" log=debug  mode=isolated fast_paths=off memory=64 roots=8 paging=pae generation=g2 page_offset=0x80000000 -- console=hvc0  quiet -- x";
         let expected = Options {
             log: Some(LogLevel::Debug),
             mode: Some(Mode::Isolated),
+            fast_paths: Some(Enabled::Off),
             memory_mib: Some(64),
             roots: Some(8),
             paging: Some(Paging::Pae),
