@@ -71,7 +71,7 @@ GUESTS := $(patsubst apps/guests/%/,build/guests/%.elf,$(wildcard apps/guests/*/
 GENERATIONS := g1 g2 g3 g4
 PAE_WORDS := g3.pae g4.pae pae
 VINTAGES := 2.6.24 2.6.25 2.6.30 2.6.34
-VINTAGE_GUESTS := entry init ring
+VINTAGE_GUESTS := entry init lguest_bus ring
 VERSION_g1 := 2.6.23
 VERSION_g2 := 2.6.29
 VERSION_g3 := 2.6.32
@@ -88,26 +88,28 @@ KERNEL_2.6.34 := 20634
 # host's work, and what every instruction has to survive does not depend on the guest's ABI.
 NEWEST_GUESTS := block counts devices fold interrupted io mmio tables_hidden
 # Calls and ranges that the newest generation has no more.
-OLD_GUESTS := console noirq
+OLD_GUESTS := console noirq lguest_bus
+# The bus of virtio devices between DMA and PCI.
+BUS_GUESTS := lguest_bus
 # A flag that only the first two kernels were refused.
 FIRST_GUESTS := write_through
 # Linear mode came with 3.1.
 LINEAR_GUESTS := linear
 # Tables that stand for each other, which three levels do not; and what page tables have no part in.
-TWO_LEVEL_GUESTS := tables $(OLD_GUESTS)
+TWO_LEVEL_GUESTS := tables console noirq
 # CRASH became SHUTDOWN with 2.6.25.
 RESTART_GUESTS := restart restart_unsaid
 # Page directories, NX, and what only tables with them have; NAME.elf has three levels too.
 PAE_GUESTS := pae pae_kills pae_roots
 ALL_GUESTS := $(basename $(notdir $(wildcard tests/guests/*.c)))
 OLD_ABLE := $(filter-out $(NEWEST_GUESTS) $(FIRST_GUESTS),$(ALL_GUESTS))
-guests_of_g1 := $(filter-out $(PAE_GUESTS) $(LINEAR_GUESTS) $(RESTART_GUESTS),$(OLD_ABLE)) $(FIRST_GUESTS)
+guests_of_g1 := $(filter-out $(PAE_GUESTS) $(LINEAR_GUESTS) $(RESTART_GUESTS) $(BUS_GUESTS),$(OLD_ABLE)) $(FIRST_GUESTS)
 guests_of_g2 := $(filter-out $(PAE_GUESTS) $(LINEAR_GUESTS),$(OLD_ABLE))
 guests_of_g3 := $(guests_of_g2)
 guests_of_g4 := $(filter-out $(PAE_GUESTS),$(OLD_ABLE))
 guests_of_g3.pae := $(filter-out $(TWO_LEVEL_GUESTS) $(LINEAR_GUESTS),$(OLD_ABLE))
 guests_of_g4.pae := $(filter-out $(TWO_LEVEL_GUESTS),$(OLD_ABLE))
-guests_of_pae := $(filter-out $(PAE_GUESTS),$(guests_of_g4.pae))
+guests_of_pae := $(filter-out $(PAE_GUESTS) $(BUS_GUESTS),$(guests_of_g4.pae))
 MICRO_GUESTS := $(patsubst %,build/tests/guests/%.elf,\
 	$(filter-out $(OLD_GUESTS) $(FIRST_GUESTS),$(ALL_GUESTS)) \
 	$(patsubst tests/guests/%.c,%,$(wildcard tests/guests/hosted/*.c)) \

@@ -10,8 +10,10 @@ use hv_boot::Machine;
 use hv_core::address::PAGE_SIZE;
 use hv_core::clock::Clock as _;
 use hv_core::command_line::{MEMORY_MIB, Mode, Options};
-use hv_core::device::pci::{MAX_DEVICES, PciBus};
+use hv_core::device::bus::Bus;
+use hv_core::device::pci::PciBus;
 use hv_core::device::ram_disk::RamDisk;
+use hv_core::device::{MAX_DEVICES, lguest_bus};
 use hv_core::frames::OutOfFrames;
 use hv_core::generation::Choice;
 use hv_core::load::{self, Boot, Modules};
@@ -235,14 +237,14 @@ impl Builder {
         let before = self.machine.frames.statistics().free;
         let mut memory = self.guest_ram()?;
         let devices = self.plug_devices(&memory, &modules)?;
-        memory.reserve_for_devices(devices.device_limit());
+        memory.reserve_for_registers(devices.device_limit());
         let start = load::load(&memory, &boot)?;
         let mut shadow = self.shadow()?;
         if let Some(root) = start.root {
             (shadow.new_pgtable(&memory, root)).map_err(StartError::configuration)?;
         }
         let shadow_frames = shadow.statistics().capacity as u64;
-        let ram_frames = memory.frames().raw();
+        let ram_frames = memory.ram_frames().raw();
 
         let Machine { frames, tables, .. } = &mut self.machine;
         let registers = tables
@@ -268,7 +270,7 @@ impl Builder {
             lguest: HostLguest::new(
                 memory,
                 shadow,
-                ClaimedPorts::new(devices, self.claimed),
+                ClaimedPorts::new(Bus::new(devices), self.claimed),
                 &start,
             ),
             switch,
@@ -280,7 +282,7 @@ impl Builder {
         Ok(Guest::new(parts, start.entry.raw()))
     }
 
-    /// Guest RAM, cleared.
+    /// Guest RAM, cleared, with the pages above it that some generations share with their devices.
     fn guest_ram(&mut self) -> Result<DirectRam, StartError> {
         let limits = (u64::from(*MEMORY_MIB.start()), u64::from(*MEMORY_MIB.end()));
         let page = u64::from(PAGE_SIZE);
@@ -295,9 +297,9 @@ impl Builder {
         }
         // On a 2 MiB boundary, so that the guest's own large runs are the machine's too.
         let run = (self.machine.frames)
-            .take(self.memory / page, FRAMES_PER_2_MIB)
+            .take(self.memory / page + lguest_bus::PAGES, FRAMES_PER_2_MIB)
             .map_err(out_of("guest memory"))?;
-        Ok(DirectRam::new(run.into_state()))
+        Ok(DirectRam::new(run.into_state(), lguest_bus::PAGES))
     }
 
     fn plug_devices(
@@ -312,7 +314,7 @@ impl Builder {
             );
             return Err(StartError::configuration(text));
         }
-        let mut bus = PciBus::new(memory.frames().start());
+        let mut bus = PciBus::new(memory.ram_frames().start());
         for device in core::mem::take(&mut self.devices) {
             self.plug(&mut bus, device)?;
         }

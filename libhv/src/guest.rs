@@ -8,7 +8,7 @@ use crate::statistics::Statistics;
 use hv_core::address::{Gpa, Gva};
 use hv_core::clock::Clock as _;
 use hv_core::device::Work;
-use hv_core::device::pci::PciBus;
+use hv_core::device::bus::Bus;
 use hv_core::memory::{BadAddress, GuestMemory as _};
 use hv_core::personality::lguest::{Changes, Lguest};
 use hv_core::personality::{BadIrq, End, Next, NoHandler, Trap, Ts};
@@ -25,7 +25,7 @@ use hv_hw::table_pool::FixedPool;
 /// The shadow with the host's own frames and storage.
 pub(crate) type HostShadow = AnyFormatShadow<FixedPool, &'static mut [Slot]>;
 /// The personality with the host's own memory and shadow.
-pub(crate) type HostLguest = Lguest<DirectRam, HostShadow, ClaimedPorts<PciBus<Model>>>;
+pub(crate) type HostLguest = Lguest<DirectRam, HostShadow, ClaimedPorts<Bus<Model>>>;
 
 /// A guest, with the one processor it runs on.
 pub struct Guest {

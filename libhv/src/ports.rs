@@ -94,8 +94,12 @@ impl<D: Devices> Devices for ClaimedPorts<D> {
         self.devices.take_interrupts()
     }
 
-    fn choose_bus(&mut self, bus: DeviceBus) {
-        self.devices.choose_bus(bus);
+    fn choose_bus(&mut self, memory: &impl GuestMemory, bus: DeviceBus) {
+        self.devices.choose_bus(memory, bus);
+    }
+
+    fn notify(&mut self, memory: &impl GuestMemory, at: Gpa) -> Option<Work> {
+        self.devices.notify(memory, at)
     }
 
     fn console_write(&mut self, bytes: &[u8]) {

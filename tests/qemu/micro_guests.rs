@@ -2,6 +2,7 @@
 //! generation and two-level tables runs in both modes, everything else in one: told what it is. A few have
 //! to be found out as well.
 
+use hv_runner::Machine;
 use hv_tests::conformance::evidence;
 use hv_tests::conformance::world::World;
 use hv_tests::expectation::{Case, Expectation, kill_cases, verdicts};
@@ -26,7 +27,10 @@ const LIMITS: &[(&str, u32)] = &[
 const TOLD: &str = "told";
 const DETECTED: &str = "detected";
 /// Those that show what a host can find out: the first calls, and roots.
-const TO_BE_FOUND_OUT: &[&str] = &["entry", "init", "ring", "paging"];
+const TO_BE_FOUND_OUT: &[&str] = &["entry", "init", "lguest_bus", "ring", "paging"];
+
+/// Those that find a disk.
+const WITH_DISK: &[&str] = &["block", "lguest_bus"];
 
 /// Guests that are hosted as something else: the guest, what `generation=` says, and the reason why it
 /// is killed.
@@ -168,7 +172,7 @@ fn run_in_world(
     } else {
         String::new()
     };
-    let outcome = built::hosting(&built::micro_guest(&name), "")
+    let outcome = machine(guest, &built::micro_guest(&name))
         .command_line(words)
         .run()?;
     let judge = || {
@@ -233,14 +237,20 @@ fn run_case(guest: &str, trial: &str, words: &str, case: &Case) -> Result<(), Fa
     judged.map_err(|reason| format!("{reason}\n{}", outcome.report()).into())
 }
 
+/// A machine that hosts `kernel`, with a disk for guests that want one.
+fn machine(guest: &str, kernel: &[u8]) -> Machine {
+    if WITH_DISK.contains(&guest) {
+        built::hosting_with_disk(kernel, "", &block_guest::disk())
+    } else {
+        built::hosting(kernel, "")
+    }
+}
+
 fn run_guest(guest: &str, mode: &str, expectation: &Expectation) -> Result<(), Failed> {
     let kernel = built::micro_guest(guest);
-    let machine = match guest {
-        "block" => built::hosting_with_disk(&kernel, "", &block_guest::disk()),
-        _ => built::hosting(&kernel, ""),
-    };
-    let machine = machine.command_line(format!("mode={mode}"));
-    let outcome = machine.run()?;
+    let outcome = machine(guest, &kernel)
+        .command_line(format!("mode={mode}"))
+        .run()?;
     let console = outcome.text();
     let counts = counts(&console);
     let numbers = if counts.is_empty() {

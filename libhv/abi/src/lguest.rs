@@ -6,10 +6,12 @@
 
 mod generation;
 pub mod generations;
+pub mod virtio_page;
 
 pub use generation::{
     Arguments, BootTables, DataLayout, DeviceBus, Entry, Family, Generation, Hypercall, IdtLimit,
-    KernelFields, KernelVersion, Noirq, Silence, Slot, TopIndex, Transport, Tsc,
+    KernelFields, KernelVersion, Noirq, RecordForm, Records, Silence, Slot, TopIndex, Transport,
+    Tsc,
 };
 
 /// Privilege level of the guest's kernel.

@@ -2,6 +2,7 @@
 
 use crate::address::{Gfn, Gpa, Hpa};
 use crate::kill::Kill;
+use hv_abi::lguest::DeviceBus;
 
 /// What the host wanted to do with guest memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,21 +30,31 @@ impl From<BadAddress> for Kill {
     }
 }
 
-/// Guest RAM: guest-physical 0 up to [`GuestMemory::frames`].
+/// Guest memory: RAM from guest-physical 0 up to [`GuestMemory::ram_frames`], and above it what the guest's
+/// bus has there: pages that it shares with its devices, or registers.
 ///
 /// The guest runs between any two of our instructions as far as the contents are concerned: read a
 /// value once, into a copy, and decide on the copy. Methods take `&self`; an implementation is a
 /// window on memory that others write too, not an owner of bytes. Multi-byte accessors are
 /// single-copy atomic when aligned and may tear when not.
 pub trait GuestMemory {
-    /// Number of RAM frames; the first frame that is not RAM.
+    /// The first frame past the RAM that the guest is told of.
+    fn ram_frames(&self) -> Gfn {
+        self.frames()
+    }
+
+    /// The first frame that the guest does not have: past RAM and the pages that it shares with its devices. These
+    /// are memory like any other.
     fn frames(&self) -> Gfn;
 
-    /// The first frame that is neither RAM nor reserved for the memory of devices, which lies above
-    /// RAM. Device memory is never mapped: every access to it traps.
+    /// The first frame that is neither memory nor reserved for registers of devices, which lie above
+    /// RAM. They are never mapped: every access to them traps.
     fn device_limit(&self) -> Gfn {
         self.frames()
     }
+
+    /// What lies above RAM is what `bus` has there, from now on.
+    fn choose_bus(&mut self, _bus: DeviceBus) {}
 
     /// Copies `into.len()` bytes out of guest memory. On error nothing is copied.
     fn read(&self, at: Gpa, into: &mut [u8]) -> Result<(), BadAddress>;
@@ -68,10 +79,10 @@ pub trait GuestMemory {
     /// did not, and nothing was written. `at` is rounded down to a multiple of eight.
     fn compare_exchange_u64(&self, at: Gpa, current: u64, new: u64) -> Result<bool, BadAddress>;
 
-    /// The host frame behind a RAM frame, or `None` when `gfn` is not RAM.
+    /// The host frame behind a frame of the guest's, or `None` when it has no such frame.
     fn host_frame(&self, gfn: Gfn) -> Option<Hpa>;
 
-    /// Whether `length` bytes from `at` are all RAM.
+    /// Whether the guest has all of the `length` bytes from `at`.
     fn contains(&self, at: Gpa, length: u64) -> bool {
         match at.raw().checked_add(length) {
             Some(end) => end <= self.frames().start().raw(),

@@ -4,40 +4,47 @@ use crate::direct_map;
 use core::arch::asm;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use hv_abi::lguest::DeviceBus;
 use hv_core::address::{Gfn, Gpa, Hpa, PAGE_SIZE};
 use hv_core::frames::{GuestRam, Run};
 use hv_core::memory::{Access, BadAddress, GuestMemory};
 
-/// The frames that a guest takes for its RAM: one contiguous run, gpa 0 at its start.
+/// The frames of a guest: one contiguous run, gpa 0 at its start. The last ones are for devices, and the
+/// guest has them only if its bus is one that uses such pages.
 ///
 /// All accesses are atomic, volatile or copies in assembly, through raw pointers: no reference to guest memory is
 /// ever formed, since the guest, or a device on its behalf, may change it under us.
 pub struct DirectRam {
     run: Run<GuestRam>,
     base: NonNull<u8>,
+    ram: Gfn,
+    /// Bytes that the guest has now.
     bytes: u64,
+    /// End of the registers that a bus with registers has above RAM.
+    registers_end: Gfn,
     device_limit: Gfn,
 }
 
 impl DirectRam {
-    /// Takes the run as guest RAM and clears it.
-    pub fn new(run: Run<GuestRam>) -> Self {
-        let bytes = run.count() * u64::from(PAGE_SIZE);
+    /// Takes the run and clears it. All but its last `shared` frames, of which it has more, are RAM.
+    pub fn new(run: Run<GuestRam>, shared: u64) -> Self {
         let base = direct_map::pointer(run.start());
         // SAFETY: the direct map covers all RAM writable, and the run is ours alone.
-        unsafe { base.write_bytes(0, bytes as usize) };
-        let device_limit = Gfn::new(run.count());
+        unsafe { base.write_bytes(0, bytes_of(run.count()) as usize) };
+        let ram = run.count() - shared;
         Self {
             run,
             base,
-            bytes,
-            device_limit,
+            ram: Gfn::new(ram),
+            bytes: bytes_of(ram),
+            registers_end: Gfn::new(ram),
+            device_limit: Gfn::new(ram),
         }
     }
 
-    /// Reserves the frames from the end of RAM up to `limit` for the memory of devices.
-    pub fn reserve_for_devices(&mut self, limit: Gfn) {
-        self.device_limit = limit;
+    /// Reserves what follows RAM up to `limit` for registers, where the bus has such.
+    pub fn reserve_for_registers(&mut self, limit: Gfn) {
+        self.registers_end = limit;
     }
 
     /// Gives the frames back.
@@ -53,6 +60,10 @@ impl DirectRam {
             _ => Err(BadAddress { at, length, access }),
         }
     }
+}
+
+fn bytes_of(frames: u64) -> u64 {
+    frames * u64::from(PAGE_SIZE)
 }
 
 /// Copies between guest memory and the host's, in assembly: to the compiler that is an access of which it
@@ -77,12 +88,26 @@ unsafe fn copy(from: *const u8, into: *mut u8, length: usize) {
 }
 
 impl GuestMemory for DirectRam {
+    fn ram_frames(&self) -> Gfn {
+        self.ram
+    }
+
     fn frames(&self) -> Gfn {
-        Gfn::new(self.run.count())
+        Gfn::new(self.bytes / u64::from(PAGE_SIZE))
     }
 
     fn device_limit(&self) -> Gfn {
         self.device_limit
+    }
+
+    fn choose_bus(&mut self, bus: DeviceBus) {
+        let all = Gfn::new(self.run.count());
+        let (frames, device_limit) = match bus {
+            DeviceBus::Pci => (self.ram, self.registers_end),
+            DeviceBus::Dma | DeviceBus::Lguest(_) => (all, all),
+        };
+        self.bytes = bytes_of(frames.raw());
+        self.device_limit = device_limit;
     }
 
     fn read(&self, at: Gpa, into: &mut [u8]) -> Result<(), BadAddress> {
@@ -159,6 +184,6 @@ impl GuestMemory for DirectRam {
     }
 
     fn host_frame(&self, gfn: Gfn) -> Option<Hpa> {
-        (gfn.raw() < self.run.count()).then(|| Hpa::new(self.run.start().raw() + gfn.start().raw()))
+        (gfn < self.frames()).then(|| Hpa::new(self.run.start().raw() + gfn.start().raw()))
     }
 }

@@ -18,6 +18,7 @@
 /* What the kernels between those numbers have. */
 #define HAS_PCI (KERNEL >= 40000)
 #define HAS_NOTIFY (KERNEL >= 20624 && KERNEL < 40000)
+#define HAS_TAGGED_RECORDS (KERNEL < 20625)
 #define HAS_DMA (KERNEL < 20624)
 #define HAS_WHOLE_GDT (KERNEL < 20630)
 #define HAS_KVM_REGISTERS (KERNEL >= 20630)

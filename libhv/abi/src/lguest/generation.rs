@@ -262,9 +262,27 @@ pub enum DeviceBus {
     /// Descriptors in a page above RAM; keys name them (9.4).
     Dma,
     /// Virtio descriptors in a page above RAM (9.5).
-    Lguest,
+    Lguest(Records),
     /// PCI, by ports (9.6).
     Pci,
+}
+
+/// Form of the descriptors of virtio devices.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Records {
+    /// How one of them is laid out.
+    pub form: RecordForm,
+    /// Descriptors in each virtqueue.
+    pub queue_size: u16,
+}
+
+/// How the descriptor of a virtio device is laid out (9.5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RecordForm {
+    /// A list of fields with a tag and a length each.
+    Tagged,
+    /// Fields at places that the counts in the header give.
+    Packed,
 }
 
 impl Generation {

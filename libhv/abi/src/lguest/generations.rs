@@ -106,7 +106,10 @@ pub static LINUX_2_6_24: Generation = Generation {
     syscall_vectors: &[SYSCALL_VECTOR, SYSCALL_VECTOR_PLAN_9],
     entry: Entry::Physical(BootTables::Identity),
     idt: IdtLimit::KillFrom256,
-    devices: DeviceBus::Lguest,
+    devices: DeviceBus::Lguest(Records {
+        form: RecordForm::Tagged,
+        queue_size: 128,
+    }),
     ..LINUX_2_6_23
 };
 
@@ -117,6 +120,10 @@ pub static LINUX_2_6_25: Generation = Generation {
     calls: with(LINUX_2_6_24.calls, &[(2, Some(Hypercall::Shutdown))]),
     syscall_vectors: &[SYSCALL_VECTOR],
     refused_leaf_flags: 0,
+    devices: DeviceBus::Lguest(Records {
+        form: RecordForm::Packed,
+        queue_size: 128,
+    }),
     ..LINUX_2_6_24
 };
 
@@ -125,6 +132,10 @@ pub static LINUX_2_6_29: Generation = Generation {
     since: KernelVersion(2, 6, 29),
     until: KernelVersion(2, 6, 29),
     entry: Entry::Physical(BootTables::IdentityAndPageOffset),
+    devices: DeviceBus::Lguest(Records {
+        form: RecordForm::Packed,
+        queue_size: 256,
+    }),
     ..LINUX_2_6_25
 };
 

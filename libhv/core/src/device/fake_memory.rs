@@ -7,14 +7,21 @@ use std::cell::{Cell, RefCell};
 /// Zeroed RAM from guest-physical 0.
 pub(crate) struct FakeMemory {
     bytes: RefCell<Vec<u8>>,
+    /// Bytes at the end that are not RAM, but shared with devices.
+    shared: usize,
     accesses: Cell<usize>,
     refused: Cell<usize>,
 }
 
 impl FakeMemory {
     pub(crate) fn with_bytes(size: usize) -> Self {
+        Self::with_shared(size, 0)
+    }
+
+    pub(crate) fn with_shared(ram: usize, shared: usize) -> Self {
         Self {
-            bytes: RefCell::new(vec![0; size]),
+            bytes: RefCell::new(vec![0; ram + shared]),
+            shared,
             accesses: Cell::new(0),
             refused: Cell::new(0),
         }
@@ -64,6 +71,11 @@ impl FakeMemory {
 }
 
 impl GuestMemory for FakeMemory {
+    fn ram_frames(&self) -> Gfn {
+        let bytes = self.bytes.borrow().len() - self.shared;
+        Gfn::new((bytes >> PAGE_SHIFT) as u64)
+    }
+
     fn frames(&self) -> Gfn {
         Gfn::new((self.bytes.borrow().len() >> PAGE_SHIFT) as u64)
     }

@@ -1,8 +1,15 @@
-//! The guest's devices: what its port instructions reach.
+//! The guest's devices.
+//!
+//! A device is a model, of which there is one kind for all guests. How a guest reaches it depends on its
+//! generation: the [`bus`] is [`pci`] or the [`lguest_bus`].
 
 pub mod backend;
+pub mod bus;
+#[cfg(test)]
+mod bus_tests;
 #[cfg(test)]
 pub(crate) mod fake_memory;
+pub mod lguest_bus;
 pub mod pci;
 pub mod ram_disk;
 pub mod virtio;
@@ -10,6 +17,9 @@ pub mod virtio;
 use crate::address::Gpa;
 use crate::memory::GuestMemory;
 use hv_abi::lguest::DeviceBus;
+
+/// Devices that a guest can have. Each has one interrupt or more, and a guest has 32.
+pub const MAX_DEVICES: usize = 8;
 
 /// Width of an access to a port or to device memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,8 +111,13 @@ pub trait Devices {
     /// and never set.
     fn take_interrupts(&mut self) -> u32;
     /// The guest's generation looks for its devices there: those of another bus must not answer.
-    /// Called before the guest's first access, and again if its generation turns out to be another.
-    fn choose_bus(&mut self, _bus: DeviceBus) {}
+    /// Called before the guest's first access, and again if its generation turns out to be another;
+    /// `memory` has been told before.
+    fn choose_bus(&mut self, _memory: &impl GuestMemory, _bus: DeviceBus) {}
+    /// NOTIFY with the address `at`. Says whether a device may have work now, or `None` when the address is no device's.
+    fn notify(&mut self, _memory: &impl GuestMemory, _at: Gpa) -> Option<Work> {
+        None
+    }
     /// Output for the console by a hypercall, before or beside any driver. Lost where there is none.
     fn console_write(&mut self, _bytes: &[u8]) {}
     /// Input that waits at the console of a guest without a driver for it.

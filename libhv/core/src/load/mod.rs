@@ -151,7 +151,7 @@ fn generation(boot: &Boot<'_>) -> &'static Generation {
 
 /// Bytes of guest RAM.
 fn ram_size(memory: &impl GuestMemory) -> u64 {
-    memory.frames().start().raw()
+    memory.ram_frames().start().raw()
 }
 
 /// The little-endian number at `offset`, or `None` past the end.

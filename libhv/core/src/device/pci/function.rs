@@ -6,7 +6,7 @@ use super::config_space::{
 };
 use crate::address::Gpa;
 use crate::device::virtio::transport::Transport;
-use crate::device::virtio::{Violation, VirtioDevice, console};
+use crate::device::virtio::{Violation, VirtioDevice};
 use crate::device::{Width, Work};
 use crate::memory::GuestMemory;
 
@@ -59,6 +59,10 @@ impl<M: VirtioDevice> Function<M> {
         })
     }
 
+    pub(super) fn into_model(self) -> M {
+        self.transport.into_model()
+    }
+
     /// First address past the BAR.
     pub(super) fn bar_end(&self) -> u64 {
         u64::from(self.address).saturating_add(self.size.into())
@@ -87,7 +91,7 @@ impl<M: VirtioDevice> Function<M> {
     /// The device, if it is a console.
     pub(super) fn as_console(&mut self) -> Option<&mut M> {
         let model = self.transport.model_mut();
-        (model.identity().device == console::DEVICE).then_some(model)
+        model.identity().is_console().then_some(model)
     }
 
     pub(super) fn poll(&mut self, memory: &impl GuestMemory) -> Work {

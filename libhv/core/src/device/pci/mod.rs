@@ -11,18 +11,14 @@ mod random_tests;
 #[cfg(test)]
 mod tests;
 
-use super::virtio::console::EMERGENCY;
 use super::virtio::{Violation, VirtioDevice};
-use super::{Devices, NoDevice, Width, Work};
+use super::{Devices, MAX_DEVICES, NoDevice, Width, Work};
 use crate::address::{Gfn, Gpa};
 use crate::memory::GuestMemory;
 use core::fmt;
 use function::Function;
 use heapless::Vec;
-use hv_abi::lguest::DeviceBus;
 
-/// Devices that a bus can have. Each has an interrupt of its own, and the guest has 32.
-pub const MAX_DEVICES: usize = 8;
 /// Devices' memory starts this far above RAM.
 const DEVICE_MEMORY_GAP: u64 = 1 << 20;
 
@@ -70,15 +66,6 @@ pub struct PciBus<M> {
     functions: Vec<Function<M>, MAX_DEVICES>,
     latch: u32,
     next_bar: u64,
-    /// Whether the guest's generation knows of PCI; if not, no port answers.
-    visible: Visibility,
-}
-
-/// Whether ports answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Visibility {
-    Visible,
-    Hidden,
 }
 
 impl<M: VirtioDevice> PciBus<M> {
@@ -88,16 +75,33 @@ impl<M: VirtioDevice> PciBus<M> {
             functions: Vec::new(),
             latch: 0,
             next_bar: ram_end.raw().saturating_add(DEVICE_MEMORY_GAP),
-            visible: Visibility::Visible,
         }
     }
 
-    /// Puts `model` into the next slot. The first device has slot 1 and interrupt 1.
+    /// A bus with these models, as far as there is room.
+    pub fn with(ram_end: Gpa, models: Vec<M, MAX_DEVICES>) -> Self {
+        let mut bus = Self::new(ram_end);
+        for model in models {
+            // Those that came from such a bus had room there.
+            let _ = bus.plug(model);
+        }
+        bus
+    }
+
+    /// Puts `model` into the next slot, in its reset state. The first device has slot 1 and interrupt 1.
     pub fn plug(&mut self, model: M) -> Result<(), PlugError> {
         let line = self.functions.len().saturating_add(1) as u8;
         let function = Function::new(model, self.next_bar, line).ok_or(PlugError::NoAddress)?;
         self.next_bar = function.bar_end();
         self.functions.push(function).map_err(|_| PlugError::NoSlot)
+    }
+
+    /// The devices, in the order of their slots.
+    pub fn into_models(self) -> Vec<M, MAX_DEVICES> {
+        self.functions
+            .into_iter()
+            .map(Function::into_model)
+            .collect()
     }
 
     /// The first frame above the memory of all devices so far.
@@ -109,6 +113,11 @@ impl<M: VirtioDevice> PciBus<M> {
     /// A rule of virtio that a driver broke since the last call, and the slot of its device.
     pub fn take_violation(&mut self) -> Option<(u8, Violation)> {
         self.functions.iter_mut().find_map(Function::take_violation)
+    }
+
+    /// The console's model.
+    pub fn console(&mut self) -> Option<&mut M> {
+        self.functions.iter_mut().find_map(Function::as_console)
     }
 
     fn decode(&mut self, at: Gpa, width: Width) -> Result<(&mut Function<M>, u32), NoDevice> {
@@ -193,9 +202,6 @@ impl Lane {
 
 impl<M: VirtioDevice> Devices for PciBus<M> {
     fn port_read(&mut self, _memory: &impl GuestMemory, port: u16, width: Width) -> u32 {
-        if self.visible == Visibility::Hidden {
-            return width.ones();
-        }
         // Kernels scan thousands of ports at boot: what is nobody's leaves at once.
         match (port, Lane::new(port, width)) {
             (ADDRESS..=ADDRESS_LAST, Some(lane)) => lane.extract(self.latch),
@@ -212,9 +218,6 @@ impl<M: VirtioDevice> Devices for PciBus<M> {
         width: Width,
         value: u32,
     ) -> Work {
-        if self.visible == Visibility::Hidden {
-            return Work::Done;
-        }
         match (port, Lane::new(port, width)) {
             (ADDRESS..=ADDRESS_LAST, Some(lane)) => self.latch = lane.replace(self.latch, value),
             (DATA..=DATA_LAST, Some(lane)) => {
@@ -252,26 +255,5 @@ impl<M: VirtioDevice> Devices for PciBus<M> {
         self.functions
             .iter_mut()
             .fold(0, |lines, function| lines | function.take_interrupt())
-    }
-
-    fn choose_bus(&mut self, bus: DeviceBus) {
-        self.visible = match bus {
-            DeviceBus::Pci => Visibility::Visible,
-            DeviceBus::Dma | DeviceBus::Lguest => Visibility::Hidden,
-        };
-    }
-
-    fn console_write(&mut self, bytes: &[u8]) {
-        if let Some(console) = self.functions.iter_mut().find_map(Function::as_console) {
-            for &byte in bytes {
-                console.write_config(EMERGENCY, u32::from(byte));
-            }
-        }
-    }
-
-    fn console_read(&mut self) -> Option<u8> {
-        (self.functions.iter_mut())
-            .find_map(Function::as_console)?
-            .console_read()
     }
 }

@@ -7,7 +7,7 @@
 
 use super::chain::{Buffer, Chain, Direction};
 use super::queue::Queue;
-use super::{Identity, Violation, VirtioDevice};
+use super::{Identity, Legacy, Violation, VirtioDevice};
 use crate::address::Gpa;
 use crate::device::Work;
 use crate::device::backend::{Completion, Disk, Full, Operation, SECTOR, SERIAL, Writing};
@@ -16,11 +16,10 @@ use heapless::Vec;
 
 /// Feature bits (5.2.3).
 mod feature {
+    pub use crate::device::virtio::registers::feature::INDIRECT_DESC;
     pub const SEG_MAX: u64 = 1 << 2;
     pub const RO: u64 = 1 << 5;
     pub const FLUSH: u64 = 1 << 9;
-    /// VIRTIO_F_RING_INDIRECT_DESC: a request of many segments takes one descriptor of the queue.
-    pub const INDIRECT_DESC: u64 = 1 << 28;
 }
 
 /// Request types (5.2.6).
@@ -41,6 +40,8 @@ enum Status {
 
 /// `struct virtio_blk_config` up to the topology (5.2.4).
 const CONFIG_SIZE: u32 = 36;
+/// Capacity and limits.
+const LEGACY_CONFIG_SIZE: u8 = 16;
 /// Type, reserved and sector.
 const HEADER: usize = 16;
 /// Data segments of one request, with the header and the answer apart.
@@ -85,6 +86,15 @@ enum Action {
     Read,
     Write,
     Flush,
+}
+
+/// When a write is done (5.2.6.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cache {
+    /// When the disk has it. The driver asks for flushes.
+    WriteBack,
+    /// When it would survive a loss of power: the driver knows of no flushes.
+    WriteThrough,
 }
 
 /// How far a request has come.
@@ -144,6 +154,7 @@ struct Parsed {
 pub struct Block<D> {
     disk: D,
     writing: Writing,
+    cache: Cache,
     sectors: u64,
     slots: [Slot; REQUESTS],
     /// Whether the queue may hold chains that nobody has looked at.
@@ -161,6 +172,7 @@ impl<D: Disk> Block<D> {
             sectors: disk.sectors(),
             disk,
             writing,
+            cache: Cache::WriteBack,
             slots: Default::default(),
             stocked: false,
         }
@@ -210,10 +222,13 @@ impl<D: Disk> Block<D> {
                         scatter(memory, &mut request, from.unwrap_or_default())?;
                         *budget = budget.saturating_sub(bytes);
                     }
-                    if request.left == 0 {
-                        finish(memory, queue, request, Status::Ok)?;
-                    } else {
+                    if request.left != 0 {
                         *slot = Slot::Used(request);
+                    } else if request.action == Action::Write && self.cache == Cache::WriteThrough {
+                        request.action = Action::Flush;
+                        *slot = Slot::Used(request);
+                    } else {
+                        finish(memory, queue, request, Status::Ok)?;
                     }
                 }
             }
@@ -517,13 +532,26 @@ impl<D: Disk> VirtioDevice for Block<D> {
             Writing::Allowed => 0,
             Writing::Refused => feature::RO,
         };
+        let features = feature::SEG_MAX | feature::FLUSH | feature::INDIRECT_DESC | read_only;
         Identity {
             device: 2,
             class: 0x0180,
-            features: feature::SEG_MAX | feature::FLUSH | feature::INDIRECT_DESC | read_only,
+            features,
             queues: 1,
             config_size: CONFIG_SIZE,
+            legacy: Legacy {
+                features: features as u32,
+                config_size: LEGACY_CONFIG_SIZE,
+            },
         }
+    }
+
+    fn driver_ready(&mut self, features: u64) {
+        self.cache = if features & feature::FLUSH != 0 {
+            Cache::WriteBack
+        } else {
+            Cache::WriteThrough
+        };
     }
 
     fn read_config(&self, offset: u32) -> u8 {

@@ -138,13 +138,20 @@ fn pattern(index: usize) -> u8 {
     (index as u32).wrapping_mul(0x9e37_79b9).to_be_bytes()[0]
 }
 
+/// What drivers accept, if nothing else is said: indirect tables and flushes.
+const ACCEPTED: u32 = 1 << 28 | 1 << 9;
+
 fn slow(buffers: usize) -> Driver<Block<TestDisk>, SharedDisk> {
+    slow_with(buffers, ACCEPTED)
+}
+
+fn slow_with(buffers: usize, features: u32) -> Driver<Block<TestDisk>, SharedDisk> {
     let disk = SharedDisk::new(buffers);
     let model = TestDisk {
         disk: disk.clone(),
         buffers: vec![vec![0; BUFFER]; buffers],
     };
-    let mut driver = Driver::with(Block::new(model, Writing::Allowed), disk, 1 << 28);
+    let mut driver = Driver::with(Block::new(model, Writing::Allowed), disk, features);
     driver.start();
     driver
 }
@@ -157,7 +164,7 @@ fn ram_disk() -> RamDisk<Vec<u8>> {
 }
 
 fn ram(writing: Writing) -> RamDriver {
-    let mut driver = Driver::with(Block::new(ram_disk(), writing), (), 1 << 28);
+    let mut driver = Driver::with(Block::new(ram_disk(), writing), (), ACCEPTED);
     driver.start();
     driver
 }
@@ -439,6 +446,30 @@ fn a_full_disk_is_asked_again_after_a_completion() {
     }
     assert_eq!([driver.answer(0), driver.answer(3)], [0, 0]);
     assert_eq!(driver.far.0.borrow().bytes[512..1536], [1; 1024]);
+}
+
+/// Virtio 1.0, 5.2.6.2: a driver that knows of no flushes must not lose what it was told is written.
+#[test]
+fn without_flushes_a_write_is_flushed_before_its_answer() {
+    let mut driver = slow_with(2, 0);
+    driver.memory.put(DATA, &[1; 512]);
+    driver.request(0, OUT, 1, &[(DATA, 512, 0)]);
+    driver.request(3, IN, 2, &[(DATA + 0x400, 512, WRITE)]);
+    driver.far.end(0, Ok(()));
+    driver.poll();
+    assert_eq!(driver.answer(0), NO_ANSWER);
+    driver.far.end(0, Ok(()));
+    driver.poll();
+    assert_eq!([driver.answer(0), driver.answer(3)], [NO_ANSWER, 0]);
+    assert_eq!(driver.far.0.borrow().log.last(), Some(&Operation::Flush));
+    driver.far.end(0, Err(MediumError));
+    driver.poll();
+    assert_eq!(
+        driver.answer(0),
+        1,
+        "a flush that fails is the write's failure"
+    );
+    assert_eq!(driver.used(0), [(3, 513), (0, 1)]);
 }
 
 /// the buffer stays the disk's until the disk has ended the transfer, and no byte of it reaches a

@@ -3,7 +3,7 @@
 
 use super::chain::{Buffer, Chain, Direction};
 use super::queue::Queue;
-use super::{Identity, Violation, VirtioDevice};
+use super::{Identity, Legacy, Violation, VirtioDevice};
 use crate::device::Work;
 use crate::device::backend::Full;
 use crate::memory::GuestMemory;
@@ -34,7 +34,7 @@ const CHUNK: usize = 64;
 /// before it can find its own port by that queue, and throws away whatever arrives in between, while it
 /// prints the log so far: input that was there before the guest was would be lost. A guest is polled at
 /// every exit as long as input waits, so this takes no time.
-pub(super) const SETTLED: u32 = 4096;
+pub(in crate::device) const SETTLED: u32 = 4096;
 /// Emergency bytes that wait for the far end. The register cannot push back, so more are lost.
 const EMERGENCY_BACKLOG: usize = 1024;
 
@@ -273,6 +273,7 @@ impl<B: ConsoleBackend> VirtioDevice for Console<B> {
             features: EMERG_WRITE,
             queues: 2,
             config_size: CONFIG_SIZE,
+            legacy: Legacy::default(),
         }
     }
 

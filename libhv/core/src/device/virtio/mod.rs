@@ -1,7 +1,8 @@
 //! Virtio 1.0 devices (the OASIS specification "Virtual I/O Device (VIRTIO) Version 1.0").
 //!
 //! A device is a *model*, which knows what its requests mean, inside a [`transport`], which knows
-//! registers, features and status. A model meets the guest only through its [`queue`]s. A driver
+//! registers, features and status; guests of before virtio 1.0 reach it by the
+//! [`lguest_bus`](super::lguest_bus) instead. A model meets the guest only through its [`queue`]s. A driver
 //! that breaks the rules stops its own device (status DEVICE_NEEDS_RESET) and nothing else.
 
 pub mod block;
@@ -35,7 +36,7 @@ use crate::memory::GuestMemory;
 use queue::Queue;
 
 /// Queues that a device may have.
-pub const MAX_QUEUES: usize = 4;
+pub const MAX_QUEUES: usize = 2;
 
 /// What a device is; fixed for its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +51,24 @@ pub struct Identity {
     pub queues: u16,
     /// Bytes of device configuration.
     pub config_size: u32,
+    /// What a driver of before virtio 1.0 is offered.
+    pub legacy: Legacy,
+}
+
+impl Identity {
+    /// Whether it is a console.
+    pub fn is_console(&self) -> bool {
+        self.device == console::DEVICE
+    }
+}
+
+/// The part of a device that was there before virtio 1.0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Legacy {
+    /// Those of its features.
+    pub features: u32,
+    /// Its first bytes of configuration.
+    pub config_size: u8,
 }
 
 /// What a device does, apart from how the guest reaches it.
@@ -66,6 +85,9 @@ pub trait VirtioDevice {
 
     /// Forgets every request in progress: the guest has reset the device, or broken it.
     fn reset(&mut self);
+
+    /// The driver is about to use the queues, having accepted `features`.
+    fn driver_ready(&mut self, _features: u64) {}
 
     /// The guest has put buffers into `queue`. Called again for every queue when the driver
     /// is ready.

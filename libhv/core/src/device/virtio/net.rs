@@ -5,22 +5,24 @@
 
 use super::chain::{Buffer, Chain, Direction};
 use super::queue::Queue;
-use super::{Identity, Violation, VirtioDevice};
+use super::registers::feature;
+use super::{Identity, Legacy, Violation, VirtioDevice};
 use crate::device::Work;
 use crate::device::backend::{FRAME, Full, Link};
 use crate::memory::GuestMemory;
 
-/// Feature bits (5.1.3).
-mod feature {
-    pub const MAC: u64 = 1 << 5;
-    /// VIRTIO_F_RING_INDIRECT_DESC: header and frame take one descriptor of the queue.
-    pub const INDIRECT_DESC: u64 = 1 << 28;
-}
+/// VIRTIO_NET_F_MAC (5.1.3).
+const MAC: u64 = 1 << 5;
+/// With indirect descriptors, header and frame take one descriptor of the queue.
+const FEATURES: u64 = MAC | feature::INDIRECT_DESC;
 
 /// MAC address, status and number of queue pairs (5.1.4); the last two are without their features.
 const CONFIG_SIZE: u32 = 10;
+const MAC_SIZE: u8 = 6;
 /// `struct virtio_net_hdr` with `num_buffers` (5.1.6).
 pub const HEADER: usize = 12;
+/// Before virtio 1.0 the header had no `num_buffers` unless buffers were merged (5.1.6.1).
+const LEGACY_HEADER: usize = 10;
 /// A received frame lies in one chain, as VIRTIO_NET_F_MRG_RXBUF is not offered (5.1.6.4).
 const ONE_BUFFER: u8 = 1;
 const NUM_BUFFERS: usize = 10;
@@ -69,6 +71,8 @@ pub struct Net<L> {
     /// A frame of the link's that the guest had no buffer for.
     received: Waiting,
     stocked: [bool; 2],
+    /// Bytes of the header that the driver knows: the last ones before the frame.
+    header: usize,
 }
 
 impl<L: Link> Net<L> {
@@ -80,6 +84,7 @@ impl<L: Link> Net<L> {
             sent: None,
             received: Waiting::default(),
             stocked: [false; 2],
+            header: HEADER,
         }
     }
 
@@ -98,7 +103,10 @@ impl<L: Link> Net<L> {
                     *stocked = false;
                     return Ok(Work::Done);
                 };
-                self.sending.length = gather(memory, &mut chain, &mut self.sending.packet)?;
+                let skipped = HEADER.saturating_sub(self.header);
+                let into = self.sending.packet.get_mut(skipped..).unwrap_or_default();
+                let length = gather(memory, &mut chain, into)?;
+                self.sending.length = skipped.saturating_add(length);
                 self.sent = Some(chain);
             }
             let frame = self.sending.frame();
@@ -132,12 +140,13 @@ impl<L: Link> Net<L> {
                 return Ok(Work::Done);
             };
             if let Some(count) = self.received.packet.get_mut(NUM_BUFFERS) {
-                *count = ONE_BUFFER;
+                *count = if self.header == HEADER { ONE_BUFFER } else { 0 };
             }
+            let skipped = HEADER.saturating_sub(self.header);
             let length = core::mem::take(&mut self.received.length);
-            let packet = self.received.packet.get(..length).unwrap_or_default();
+            let packet = (self.received.packet.get(skipped..length)).unwrap_or_default();
             scatter(memory, &mut chain, packet)?;
-            queue.push(memory, chain, length as u32)?;
+            queue.push(memory, chain, packet.len() as u32)?;
         }
         Ok(Work::More)
     }
@@ -148,7 +157,7 @@ impl<L: Link> Net<L> {
 fn gather(
     memory: &impl GuestMemory,
     chain: &mut Chain,
-    into: &mut Packet,
+    into: &mut [u8],
 ) -> Result<usize, Violation> {
     let mut length = 0_usize;
     // Every turn takes a buffer of the chain, of which there are no more than descriptors.
@@ -198,9 +207,13 @@ impl<L: Link> VirtioDevice for Net<L> {
         Identity {
             device: 1,
             class: 0x0200,
-            features: feature::MAC | feature::INDIRECT_DESC,
+            features: FEATURES,
             queues: 2,
             config_size: CONFIG_SIZE,
+            legacy: Legacy {
+                features: FEATURES as u32,
+                config_size: MAC_SIZE,
+            },
         }
     }
 
@@ -214,6 +227,14 @@ impl<L: Link> VirtioDevice for Net<L> {
     fn reset(&mut self) {
         self.sent = None;
         self.stocked = [false; 2];
+    }
+
+    fn driver_ready(&mut self, features: u64) {
+        self.header = if features & feature::VERSION_1 != 0 {
+            HEADER
+        } else {
+            LEGACY_HEADER
+        };
     }
 
     fn notify(&mut self, queue: u16) {

@@ -40,6 +40,13 @@ pub mod status {
     pub const DRIVERS: u8 = ACKNOWLEDGE | DRIVER | DRIVER_OK | FEATURES_OK | FAILED;
 }
 
+/// Feature bits that mean the same for every device (section 6).
+#[expect(missing_docs, reason = "the specification's own names")]
+pub mod feature {
+    pub const INDIRECT_DESC: u64 = 1 << 28;
+    pub const VERSION_1: u64 = 1 << 32;
+}
+
 /// Bits of the interrupt status (4.1.4.5).
 pub(super) mod isr {
     pub const QUEUE: u8 = 1;

@@ -2,7 +2,7 @@
 
 use super::chain::Direction;
 use super::queue::Queue;
-use super::{Identity, Violation, VirtioDevice};
+use super::{Identity, Legacy, Violation, VirtioDevice};
 use crate::device::Work;
 use crate::device::backend::Entropy;
 use crate::memory::GuestMemory;
@@ -38,6 +38,7 @@ impl<E: Entropy> VirtioDevice for Rng<E> {
             features: 0,
             queues: 1,
             config_size: 0,
+            legacy: Legacy::default(),
         }
     }
 

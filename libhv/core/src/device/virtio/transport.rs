@@ -5,14 +5,11 @@
 
 use super::chain::Indirect;
 use super::queue::{Layout, Queue};
-use super::registers::{isr, register, status};
+use super::registers::{feature, isr, register, status};
 use super::{Identity, MAX_QUEUES, Violation, VirtioDevice};
 use crate::device::{Width, Work};
 use crate::memory::GuestMemory;
 
-/// Feature bits of the transport (section 6).
-const RING_INDIRECT_DESC: u64 = 1 << 28;
-const VERSION_1: u64 = 1 << 32;
 /// `msix_config` and `queue_msix_vector` of a device without MSI-X.
 const NO_VECTOR: u32 = 0xffff;
 
@@ -34,7 +31,8 @@ pub struct Transport<M> {
 
 impl<M: VirtioDevice> Transport<M> {
     /// `model` in its reset state.
-    pub fn new(model: M) -> Self {
+    pub fn new(mut model: M) -> Self {
+        model.reset();
         Self {
             identity: model.identity(),
             model,
@@ -58,6 +56,11 @@ impl<M: VirtioDevice> Transport<M> {
     /// The device itself.
     pub fn model_mut(&mut self) -> &mut M {
         &mut self.model
+    }
+
+    /// The device itself, without its registers.
+    pub fn into_model(self) -> M {
+        self.model
     }
 
     /// Bytes of BAR0 that mean something.
@@ -187,7 +190,7 @@ impl<M: VirtioDevice> Transport<M> {
     }
 
     fn offered(&self) -> u64 {
-        self.identity.features | VERSION_1
+        self.identity.features | feature::VERSION_1
     }
 
     fn accept_features(&mut self, value: u32) -> Result<(), Violation> {
@@ -232,7 +235,7 @@ impl<M: VirtioDevice> Transport<M> {
     }
 
     fn features_acceptable(&self) -> bool {
-        self.accepted & !self.offered() == 0 && self.accepted & VERSION_1 != 0
+        self.accepted & !self.offered() == 0 && self.accepted & feature::VERSION_1 != 0
     }
 
     fn selected(&self) -> Option<&Queue> {
@@ -254,7 +257,7 @@ impl<M: VirtioDevice> Transport<M> {
     }
 
     fn enable_queue(&mut self, memory: &impl GuestMemory, value: u16) -> Result<(), Violation> {
-        let indirect = if self.accepted & RING_INDIRECT_DESC != 0 {
+        let indirect = if self.accepted & feature::INDIRECT_DESC != 0 {
             Indirect::Allowed
         } else {
             Indirect::Refused
@@ -316,6 +319,7 @@ impl<M: VirtioDevice> Transport<M> {
     }
 
     fn start(&mut self) {
+        self.model.driver_ready(self.accepted);
         for queue in &mut self.queues {
             queue.run();
         }

@@ -3,6 +3,7 @@
 use super::Lguest;
 use crate::address::Gpa;
 use crate::device::Devices;
+use crate::kill::Kill;
 use crate::memory::GuestMemory;
 use crate::personality::Mmu;
 use crate::registers::Registers;
@@ -22,9 +23,9 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// Where there is none, the guest stays what it is, and the reason why it is about to end names the
     /// one that the user might have meant.
     #[cold]
-    pub(super) fn settle_generation(&mut self, regs: &Registers) {
+    pub(super) fn settle_generation(&mut self, regs: &Registers) -> Result<(), Kill> {
         if fits(&self.memory, regs, self.generation) {
-            return;
+            return Ok(());
         }
         // A kernel that starts at its marker is known by it, or it would not have come this far.
         let mut fitting = generations::ALL
@@ -35,10 +36,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             .clone()
             .find(|generation| self.choice.allows(generation))
         {
-            Some(generation) => {
-                self.generation = generation;
-                self.devices.choose_bus(generation.devices);
-            }
+            Some(generation) => self.adopt(generation)?,
             None => {
                 // The user may have been right about the family.
                 let told = self.generation.family;
@@ -48,21 +46,33 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
                     .map(|generation| generation.family);
             }
         }
+        Ok(())
+    }
+
+    /// From now on the guest speaks `generation`.
+    fn adopt(&mut self, generation: &'static Generation) -> Result<(), Kill> {
+        let bus = generation.devices;
+        if bus != self.generation.devices {
+            self.memory.choose_bus(bus);
+            self.devices.choose_bus(&self.memory, bus);
+            // What was above RAM so far may be mapped.
+            self.mmu.flush_all(&self.memory)?;
+        }
+        self.generation = generation;
+        Ok(())
     }
 
     /// The guest uses `vmcall` before its first call came through: it is G3, if the user allows that.
-    pub(super) fn settle_on_vmcall(&mut self) {
+    pub(super) fn settle_on_vmcall(&mut self) -> Result<(), Kill> {
         let called = generations::ALL
             .into_iter()
             .filter(|generation| generation.family == Family::G3)
             .find(|generation| self.choice.allows(generation));
         match called {
-            Some(generation) => {
-                self.generation = generation;
-                self.devices.choose_bus(generation.devices);
-            }
+            Some(generation) => self.adopt(generation)?,
             None => self.likely = Some(Family::G3),
         }
+        Ok(())
     }
 }
 

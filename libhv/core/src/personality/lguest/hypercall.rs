@@ -65,7 +65,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         clock: &impl Clock,
     ) -> Result<(), End> {
         if self.data.is_none() {
-            self.settle_generation(regs);
+            self.settle_generation(regs)?;
         }
         let call = Call::from_registers(regs, self.generation.arguments);
         count(&mut self.counters.calls, call.number);

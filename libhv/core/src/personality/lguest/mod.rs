@@ -141,8 +141,9 @@ pub struct Lguest<M, U, D> {
 impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// A guest that has not run yet; its image is in `memory` already, and `mmu` is at its root.
     pub fn new(memory: M, mmu: U, devices: D, start: &Start) -> Self {
-        let mut devices = devices;
-        devices.choose_bus(start.generation.devices);
+        let (mut memory, mut devices) = (memory, devices);
+        memory.choose_bus(start.generation.devices);
+        devices.choose_bus(&memory, start.generation.devices);
         Self {
             memory,
             mmu,

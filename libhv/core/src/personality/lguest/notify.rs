@@ -1,10 +1,10 @@
-//! NOTIFY: a G2 to G4 guest has something for a device, or a text for the console.
+//! NOTIFY: a G2 to G4 guest has something for a device, or a text for the console, which is whatever no device claims.
 
 use super::Lguest;
 use crate::address::Gpa;
 use crate::device::{Devices, Work};
 use crate::kill::Kill;
-use crate::memory::GuestMemory;
+use crate::memory::{Access, BadAddress, GuestMemory};
 use crate::personality::Mmu;
 
 /// Bytes of one text that are printed. Guests send 16 at a time; a text without an end must not keep the
@@ -14,19 +14,31 @@ const LONGEST_TEXT: u64 = 4096;
 const CHUNK: usize = 64;
 
 impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
-    /// Prints the text at `at`, up to its NUL or the end of RAM (LG-167). 0 stands for nothing.
+    /// Tells the device with the address `at` (LG-165, LG-166), or prints the text there, up to its NUL or the end of RAM
+    /// (LG-167). 0 stands for nothing.
     #[inline(never)]
     pub(super) fn notify(&mut self, at: u32) -> Result<(), Kill> {
         if at == 0 {
             return Ok(());
         }
         let start = Gpa::from(at);
-        let ram = self.memory.frames().start().raw();
-        // An address past RAM is no text: the first read says so.
+        if let Some(work) = self.devices.notify(&self.memory, start) {
+            self.attention = self.attention.and(work);
+            return Ok(());
+        }
+        let ram = self.memory.ram_frames().start().raw();
+        if start.raw() >= ram {
+            return Err(BadAddress {
+                at: start,
+                length: 1,
+                access: Access::Read,
+            }
+            .into());
+        }
         let end = ram.min(start.raw().saturating_add(LONGEST_TEXT));
         let mut place = start;
         loop {
-            let rest = end.saturating_sub(place.raw()).max(1);
+            let rest = end.saturating_sub(place.raw());
             let mut chunk = [0; CHUNK];
             let length = rest.min(CHUNK as u64) as usize;
             let chunk = chunk.get_mut(..length).unwrap_or_default();

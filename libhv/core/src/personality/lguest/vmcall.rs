@@ -35,7 +35,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             return Ok(Patched::No);
         };
         if first_call && self.generation.transport == Transport::Int {
-            self.settle_on_vmcall();
+            self.settle_on_vmcall()?;
             if self.generation.transport == Transport::Int {
                 return Err(Kill::Init {
                     refusal: InitRefusal::Vmcall(regs.eip),

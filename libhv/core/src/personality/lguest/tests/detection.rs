@@ -24,10 +24,12 @@ fn the_first_call_tells_what_can_be_told_apart() {
         assert_eq!(found.data, spoken.data, "{spoken}");
         assert_eq!(found.arguments, spoken.arguments, "{spoken}");
         assert_eq!(found.slot, spoken.slot, "{spoken}");
-        assert_eq!(found.devices, spoken.devices, "{spoken}");
+        // The form of descriptors shows in nothing that the call says.
+        let bus = std::mem::discriminant(&spoken.devices);
+        assert_eq!(std::mem::discriminant(&found.devices), bus, "{spoken}");
         let buses = &machine.guest.devices_mut().buses;
         assert_eq!(buses.first(), Some(&DeviceBus::Pci));
-        assert_eq!(buses.last(), Some(&spoken.devices), "{spoken}");
+        assert_eq!(buses.last(), Some(&found.devices), "{spoken}");
     }
 }
 

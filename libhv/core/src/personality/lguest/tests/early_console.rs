@@ -29,6 +29,18 @@ fn lg167_notify_prints_the_text_at_an_address_in_ram() {
 }
 
 #[test]
+fn lg165_notify_with_a_device_s_address_is_the_device_s() {
+    let mut machine = Machine::initialised_of(&generations::LINUX_3_1);
+    machine.put(0x5000, b"no text\0");
+    machine.guest.devices_mut().queues = vec![0x5000, RAM];
+    for at in [0x5000, RAM as u32] {
+        machine.call(hypercall::NOTIFY, [at, 0, 0]).unwrap();
+    }
+    assert_eq!(machine.guest.devices_mut().notified, [0x5000, RAM]);
+    assert_eq!(machine.guest.devices_mut().console, b"");
+}
+
+#[test]
 fn a_text_without_an_end_is_cut() {
     let mut machine = Machine::initialised_of(&generations::LINUX_3_1);
     machine.put(0x1_0000, &[b'x'; 0x8000]);

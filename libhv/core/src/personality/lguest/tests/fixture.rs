@@ -268,6 +268,9 @@ pub(super) struct FakeDevices {
     pub(super) typed: Vec<u8>,
     /// The buses that the personality chose.
     pub(super) buses: Vec<DeviceBus>,
+    /// Addresses of queues, and those that the guest notified.
+    pub(super) queues: Vec<u64>,
+    pub(super) notified: Vec<u64>,
     /// What every port reads, in 32 bits: wider than any access asks for.
     pub(super) value: u32,
     pub(super) reads: Vec<(u16, Width)>,
@@ -330,8 +333,15 @@ impl Devices for FakeDevices {
         std::mem::take(&mut self.interrupts)
     }
 
-    fn choose_bus(&mut self, bus: DeviceBus) {
+    fn choose_bus(&mut self, _: &impl GuestMemory, bus: DeviceBus) {
         self.buses.push(bus);
+    }
+
+    fn notify(&mut self, _: &impl GuestMemory, at: Gpa) -> Option<Work> {
+        self.queues.contains(&at.raw()).then(|| {
+            self.notified.push(at.raw());
+            Work::Done
+        })
     }
 
     fn console_write(&mut self, bytes: &[u8]) {
