@@ -88,8 +88,9 @@ KERNEL_2.6.34 := 20634
 # host's work, and what every instruction has to survive does not depend on the guest's ABI.
 NEWEST_GUESTS := block counts devices fold interrupted io mmio tables_hidden
 # Calls and ranges that the newest generation has no more.
-OLD_GUESTS := console noirq lguest_bus
-# The bus of virtio devices between DMA and PCI.
+OLD_GUESTS := console dma_bus lguest_bus noirq
+# The bus of G1, and that of G2 to G4.
+DMA_GUESTS := dma_bus
 BUS_GUESTS := lguest_bus
 # A flag that only the first two kernels were refused.
 FIRST_GUESTS := write_through
@@ -104,11 +105,11 @@ PAE_GUESTS := pae pae_kills pae_roots
 ALL_GUESTS := $(basename $(notdir $(wildcard tests/guests/*.c)))
 OLD_ABLE := $(filter-out $(NEWEST_GUESTS) $(FIRST_GUESTS),$(ALL_GUESTS))
 guests_of_g1 := $(filter-out $(PAE_GUESTS) $(LINEAR_GUESTS) $(RESTART_GUESTS) $(BUS_GUESTS),$(OLD_ABLE)) $(FIRST_GUESTS)
-guests_of_g2 := $(filter-out $(PAE_GUESTS) $(LINEAR_GUESTS),$(OLD_ABLE))
+guests_of_g2 := $(filter-out $(PAE_GUESTS) $(LINEAR_GUESTS) $(DMA_GUESTS),$(OLD_ABLE))
 guests_of_g3 := $(guests_of_g2)
-guests_of_g4 := $(filter-out $(PAE_GUESTS),$(OLD_ABLE))
-guests_of_g3.pae := $(filter-out $(TWO_LEVEL_GUESTS) $(LINEAR_GUESTS),$(OLD_ABLE))
-guests_of_g4.pae := $(filter-out $(TWO_LEVEL_GUESTS),$(OLD_ABLE))
+guests_of_g4 := $(filter-out $(PAE_GUESTS) $(DMA_GUESTS),$(OLD_ABLE))
+guests_of_g3.pae := $(filter-out $(TWO_LEVEL_GUESTS) $(LINEAR_GUESTS) $(DMA_GUESTS),$(OLD_ABLE))
+guests_of_g4.pae := $(filter-out $(TWO_LEVEL_GUESTS) $(DMA_GUESTS),$(OLD_ABLE))
 guests_of_pae := $(filter-out $(PAE_GUESTS) $(BUS_GUESTS),$(guests_of_g4.pae))
 MICRO_GUESTS := $(patsubst %,build/tests/guests/%.elf,\
 	$(filter-out $(OLD_GUESTS) $(FIRST_GUESTS),$(ALL_GUESTS)) \

@@ -10,10 +10,11 @@ use hv_boot::Machine;
 use hv_core::address::PAGE_SIZE;
 use hv_core::clock::Clock as _;
 use hv_core::command_line::{MEMORY_MIB, Mode, Options};
-use hv_core::device::bus::Bus;
+use hv_core::device::MAX_DEVICES;
+use hv_core::device::bus::{Bus, SHARED_FRAMES};
 use hv_core::device::pci::PciBus;
 use hv_core::device::ram_disk::RamDisk;
-use hv_core::device::{MAX_DEVICES, lguest_bus};
+
 use hv_core::frames::OutOfFrames;
 use hv_core::generation::Choice;
 use hv_core::load::{self, Boot, Modules};
@@ -297,9 +298,9 @@ impl Builder {
         }
         // On a 2 MiB boundary, so that the guest's own large runs are the machine's too.
         let run = (self.machine.frames)
-            .take(self.memory / page + lguest_bus::PAGES, FRAMES_PER_2_MIB)
+            .take(self.memory / page + SHARED_FRAMES, FRAMES_PER_2_MIB)
             .map_err(out_of("guest memory"))?;
-        Ok(DirectRam::new(run.into_state(), lguest_bus::PAGES))
+        Ok(DirectRam::new(run.into_state(), SHARED_FRAMES))
     }
 
     fn plug_devices(

@@ -4,6 +4,7 @@ use crate::exit::{Exit, PortRead, PortWrite};
 use core::ops::RangeInclusive;
 use hv_abi::lguest::DeviceBus;
 use hv_core::address::Gpa;
+use hv_core::device::dma_bus::{Buffer, Sections};
 use hv_core::device::{Devices, NoDevice, Width, Work};
 use hv_core::memory::GuestMemory;
 
@@ -100,6 +101,24 @@ impl<D: Devices> Devices for ClaimedPorts<D> {
 
     fn notify(&mut self, memory: &impl GuestMemory, at: Gpa) -> Option<Work> {
         self.devices.notify(memory, at)
+    }
+
+    fn dma_send(
+        &mut self,
+        memory: &impl GuestMemory,
+        key: u32,
+        sections: &Sections,
+        reply: Option<Buffer>,
+    ) -> u32 {
+        self.devices.dma_send(memory, key, sections, reply)
+    }
+
+    fn dma_wants(&self, key: u32) -> bool {
+        self.devices.dma_wants(key)
+    }
+
+    fn dma_receive(&mut self, memory: &impl GuestMemory, key: u32, buffer: Buffer) {
+        self.devices.dma_receive(memory, key, buffer);
     }
 
     fn console_write(&mut self, bytes: &[u8]) {

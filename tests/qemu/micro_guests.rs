@@ -30,7 +30,7 @@ const DETECTED: &str = "detected";
 const TO_BE_FOUND_OUT: &[&str] = &["entry", "init", "lguest_bus", "ring", "paging"];
 
 /// Those that find a disk.
-const WITH_DISK: &[&str] = &["block", "lguest_bus"];
+const WITH_DISK: &[&str] = &["block", "dma_bus", "lguest_bus"];
 
 /// Guests that are hosted as something else: the guest, what `generation=` says, and the reason why it
 /// is killed.

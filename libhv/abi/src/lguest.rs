@@ -4,6 +4,7 @@
 //! between the generations is in [`Generation`], one table for each in [`generations`]; what does not
 //! differ is here. All quantities are 32-bit little-endian.
 
+pub mod dma_page;
 mod generation;
 pub mod generations;
 pub mod virtio_page;

@@ -1,14 +1,22 @@
 //! All of a guest's devices, on the bus on which its generation looks for them.
 
-use super::lguest_bus::LguestBus;
+use super::dma_bus::{Buffer, DmaBus, Sections};
+use super::lguest_bus::{self, LguestBus};
 use super::pci::PciBus;
 use super::virtio::console::EMERGENCY;
 use super::virtio::{Violation, VirtioDevice};
-use super::{Devices, MAX_DEVICES, NoDevice, Width, Work};
+use super::{Devices, NoDevice, Width, Work, dma_bus};
 use crate::address::Gpa;
 use crate::memory::GuestMemory;
 use heapless::Vec;
 use hv_abi::lguest::DeviceBus;
+
+/// Frames above RAM that a guest shares with its devices, whatever its bus.
+pub const SHARED_FRAMES: u64 = if lguest_bus::PAGES > dma_bus::PAGES {
+    lguest_bus::PAGES
+} else {
+    dma_bus::PAGES
+};
 
 /// The devices. `M` is their kind; an enumeration where there are several.
 #[derive(Debug)]
@@ -18,8 +26,9 @@ pub struct Bus<M>(Kind<M>);
 enum Kind<M> {
     Pci(PciBus<M>),
     Lguest(LguestBus<M>),
-    /// Of these, only the console can be reached: by keys, which the personality serves.
-    Dma(Vec<M, MAX_DEVICES>),
+    Dma(DmaBus<M>),
+    /// They are on their way from one bus to another.
+    None,
 }
 
 impl<M: VirtioDevice> Bus<M> {
@@ -33,7 +42,8 @@ impl<M: VirtioDevice> Bus<M> {
         match &mut self.0 {
             Kind::Pci(bus) => bus.take_violation(),
             Kind::Lguest(bus) => bus.take_violation(),
-            Kind::Dma(_) => None,
+            Kind::Dma(bus) => bus.take_violation(),
+            Kind::None => None,
         }
     }
 
@@ -41,7 +51,8 @@ impl<M: VirtioDevice> Bus<M> {
         match &mut self.0 {
             Kind::Pci(bus) => bus.console(),
             Kind::Lguest(bus) => bus.console(),
-            Kind::Dma(models) => (models.iter_mut()).find(|model| model.identity().is_console()),
+            Kind::Dma(bus) => bus.console(),
+            Kind::None => None,
         }
     }
 }
@@ -91,7 +102,8 @@ impl<M: VirtioDevice> Devices for Bus<M> {
         match &mut self.0 {
             Kind::Pci(bus) => bus.poll(memory),
             Kind::Lguest(bus) => bus.poll(memory),
-            Kind::Dma(_) => Work::Done,
+            Kind::Dma(bus) => bus.poll(memory),
+            Kind::None => Work::Done,
         }
     }
 
@@ -99,7 +111,8 @@ impl<M: VirtioDevice> Devices for Bus<M> {
         match &mut self.0 {
             Kind::Pci(bus) => bus.take_interrupts(),
             Kind::Lguest(bus) => bus.take_interrupts(),
-            Kind::Dma(_) => 0,
+            Kind::Dma(bus) => bus.take_interrupts(),
+            Kind::None => 0,
         }
     }
 
@@ -110,16 +123,43 @@ impl<M: VirtioDevice> Devices for Bus<M> {
         }
     }
 
+    fn dma_send(
+        &mut self,
+        memory: &impl GuestMemory,
+        key: u32,
+        sections: &Sections,
+        reply: Option<Buffer>,
+    ) -> u32 {
+        match &mut self.0 {
+            Kind::Dma(bus) => bus.send(memory, key, sections, reply),
+            _ => 0,
+        }
+    }
+
+    fn dma_wants(&self, key: u32) -> bool {
+        match &self.0 {
+            Kind::Dma(bus) => bus.wants(key),
+            _ => false,
+        }
+    }
+
+    fn dma_receive(&mut self, memory: &impl GuestMemory, key: u32, buffer: Buffer) {
+        if let Kind::Dma(bus) = &mut self.0 {
+            bus.receive(memory, key, buffer);
+        }
+    }
+
     fn choose_bus(&mut self, memory: &impl GuestMemory, bus: DeviceBus) {
-        let models = match core::mem::replace(&mut self.0, Kind::Dma(Vec::new())) {
+        let models = match core::mem::replace(&mut self.0, Kind::None) {
             Kind::Pci(bus) => bus.into_models(),
             Kind::Lguest(bus) => bus.into_models(),
-            Kind::Dma(models) => models,
+            Kind::Dma(bus) => bus.into_models(),
+            Kind::None => Vec::new(),
         };
         self.0 = match bus {
             DeviceBus::Pci => Kind::Pci(PciBus::with(memory.ram_frames().start(), models)),
             DeviceBus::Lguest(records) => Kind::Lguest(LguestBus::new(memory, models, records)),
-            DeviceBus::Dma => Kind::Dma(models),
+            DeviceBus::Dma => Kind::Dma(DmaBus::new(memory, models)),
         };
     }
 

@@ -1,9 +1,9 @@
 //! The buses of all generations, with a console, a disk and a network device, as a guest sees them.
 
 use super::backend::{FRAME, Full, Link, SERIAL, Writing};
-use super::bus::Bus;
+use super::bus::{Bus, SHARED_FRAMES};
+use super::dma_bus::{Buffer, Section, Sections};
 use super::fake_memory::FakeMemory;
-use super::lguest_bus::PAGES;
 use super::pci::PciBus;
 use super::ram_disk::RamDisk;
 use super::virtio::block::Block;
@@ -23,14 +23,20 @@ use std::rc::Rc;
 use std::vec::Vec;
 
 const RAM: u64 = 0x2_0000;
-const SHARED: u64 = PAGES << 12;
+const SHARED: u64 = SHARED_FRAMES << 12;
 /// Nothing but the buffers of tests.
 const HEADER: u64 = 0x1000;
 const ANSWER: u64 = 0x1800;
 const DATA: u64 = 0x2000;
 
+#[derive(Default)]
+struct Frames {
+    sent: Vec<Vec<u8>>,
+    coming: VecDeque<Vec<u8>>,
+}
+
 #[derive(Clone, Default)]
-struct Wire(Rc<RefCell<(Vec<Vec<u8>>, VecDeque<Vec<u8>>)>>);
+struct Wire(Rc<RefCell<Frames>>);
 
 impl Link for Wire {
     fn mac(&self) -> [u8; 6] {
@@ -38,19 +44,19 @@ impl Link for Wire {
     }
 
     fn send(&mut self, frame: &[u8]) -> Result<(), Full> {
-        self.0.borrow_mut().0.push(frame.to_vec());
+        self.0.borrow_mut().sent.push(frame.to_vec());
         Ok(())
     }
 
     fn receive(&mut self, into: &mut [u8]) -> Option<usize> {
-        let frame = self.0.borrow_mut().1.pop_front()?;
+        let frame = self.0.borrow_mut().coming.pop_front()?;
         into[..frame.len()].copy_from_slice(&frame);
         Some(frame.len())
     }
 }
 
 enum Model {
-    Console(Console<SharedLine>),
+    Console(Box<Console<SharedLine>>),
     Disk(Box<Block<RamDisk<Vec<u8>>>>),
     Net(Box<Net<Wire>>),
 }
@@ -146,7 +152,7 @@ impl Guest {
         let disk = RamDisk::new(sectors.collect(), vec![0; 4096], [7; SERIAL]);
         let mut pci = PciBus::new(Gpa::new(RAM));
         for model in [
-            Model::Console(Console::new(line.clone())),
+            Model::Console(Box::new(Console::new(line.clone()))),
             Model::Disk(Box::new(Block::new(disk, Writing::Allowed))),
             Model::Net(Box::new(Net::new(wire.clone()))),
         ] {
@@ -475,9 +481,9 @@ fn frames_have_the_short_header() {
     guest.memory.put(DATA + 10, &frame);
     guest.post(transmit, &[(DATA, 10 + FRAME as u32, 0)]);
     guest.notify(transmit.at);
-    assert_eq!(guest.wire.0.borrow().0, [frame.clone()]);
+    assert_eq!(guest.wire.0.borrow().sent, std::slice::from_ref(&frame));
 
-    guest.wire.0.borrow_mut().1.push_back(frame.clone());
+    guest.wire.0.borrow_mut().coming.push_back(frame.clone());
     guest.memory.put(DATA, &[0xff; 0x800]);
     guest.post(receive, &[(DATA, 10, WRITE), (DATA + 10, 0x700, WRITE)]);
     guest.notify(receive.at);
@@ -518,6 +524,182 @@ fn lg173_the_host_does_not_read_back_what_it_told_the_guest() {
     assert_eq!(guest.read_sector(queue, 4), 0);
     assert_eq!(guest.memory.bytes_at(DATA, 512), [4; 512]);
     assert_eq!(guest.memory.refused(), 0);
+}
+
+/// A buffer of one section, as the personality hands it in.
+fn dma_buffer(used_len: u64, at: u64, length: u32) -> Buffer {
+    Buffer {
+        used_len: Gpa::new(used_len),
+        irq: 9,
+        sections: sections(&[(at, length)]),
+    }
+}
+
+fn sections(of: &[(u64, u32)]) -> Sections {
+    let sections = of.iter().map(|(at, length)| Section {
+        at: Gpa::new(*at),
+        length: *length,
+    });
+    sections.collect()
+}
+
+/// Type, features and page of each descriptor of G1.
+fn dma_descriptors(guest: &Guest) -> Vec<(u16, u16, u64)> {
+    (0..16)
+        .map(|index| RAM + 12 * index)
+        .map(|at| {
+            let page = u64::from(guest.memory.u32_at(at + 8)) << 12;
+            (guest.memory.u16_at(at), guest.memory.u16_at(at + 2), page)
+        })
+        .collect()
+}
+
+const DISK_IRQ: u32 = 1 << 2;
+const REPLY_IRQ: u32 = 1 << 9;
+
+/// 9.4
+#[test]
+fn g1_finds_a_descriptor_for_each_device() {
+    let guest = Guest::of(&generations::LINUX_2_6_23);
+    let found = dma_descriptors(&guest);
+    let [console, disk, net] = found[..3] else {
+        unreachable!();
+    };
+    assert_eq!(console, (1, 0, 0));
+    assert_eq!((disk.0, disk.1), (3, 0));
+    // The guest's own slot on the network.
+    assert_eq!((net.0, net.1), (2, 1));
+    assert!(found[3..].iter().all(|rest| *rest == (0, 0, 0)));
+    assert_eq!(guest.memory.u32_at(disk.2 + 16), 64);
+    assert_eq!(
+        guest.memory.bytes_at(net.2, 12),
+        [3, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+    );
+}
+
+#[test]
+fn g1_reads_and_writes_a_disk() {
+    let mut guest = Guest::of(&generations::LINUX_2_6_23);
+    let page = dma_descriptors(&guest)[1].2;
+    let key = page as u32;
+    let request = |guest: &Guest, kind: u32, sector: u32, bytes: u32| {
+        for (index, word) in (0..).zip([kind, sector, bytes, 0]) {
+            guest.memory.put(page + 4 * index, &word.to_le_bytes());
+        }
+    };
+    // Read: two sections, of which the last is not filled.
+    request(&guest, 0, 5, 1024);
+    let mut reply = dma_buffer(0x500, DATA, 512);
+    reply.sections = sections(&[(DATA, 700), (DATA + 0x1000, 324)]);
+    let nothing = Sections::new();
+    (guest.bus).dma_send(&guest.memory, key, &nothing, Some(reply));
+    while guest.bus.poll(&guest.memory) == Work::More {}
+    assert_eq!(guest.memory.u32_at(page + 12), 1);
+    assert_eq!(guest.memory.u32_at(0x500), 1024);
+    assert_eq!(
+        guest.memory.bytes_at(DATA, 700)[..],
+        [[5; 512].as_slice(), &[6; 188]].concat()
+    );
+    assert_eq!(guest.memory.bytes_at(DATA + 0x1000, 324), [6; 324]);
+    assert_eq!(guest.bus.take_interrupts(), REPLY_IRQ);
+
+    // Write, without a buffer for an answer: the device's own interrupt.
+    guest.memory.put(DATA, &[0xaa; 512]);
+    request(&guest, 1, 5, 512);
+    let sent = guest
+        .bus
+        .dma_send(&guest.memory, key, &sections(&[(DATA, 512)]), None);
+    while guest.bus.poll(&guest.memory) == Work::More {}
+    assert_eq!(sent, 512);
+    assert_eq!(guest.memory.u32_at(page + 12), 1);
+    assert_eq!(guest.bus.take_interrupts(), DISK_IRQ);
+
+    // What must fail: past the end, a length that is not that of the buffers, buffers that are not RAM.
+    for (sector, bytes, at) in [(64, 512, DATA), (0, 1024, DATA), (0, 512, RAM + SHARED)] {
+        request(&guest, 0, sector, bytes);
+        let reply = dma_buffer(0x500, at, 512);
+        (guest.bus).dma_send(&guest.memory, key, &nothing, Some(reply));
+        while guest.bus.poll(&guest.memory) == Work::More {}
+        assert_eq!(
+            guest.memory.u32_at(page + 12),
+            2,
+            "{sector} {bytes} {at:#x}"
+        );
+        assert_eq!(guest.bus.take_interrupts(), REPLY_IRQ);
+    }
+    request(&guest, 0, 5, 512);
+    (guest.bus).dma_send(
+        &guest.memory,
+        key,
+        &nothing,
+        Some(dma_buffer(0x500, DATA, 512)),
+    );
+    while guest.bus.poll(&guest.memory) == Work::More {}
+    assert_eq!(guest.memory.bytes_at(DATA, 512), [0xaa; 512]);
+}
+
+#[test]
+fn g1_sends_and_receives_frames_without_a_header() {
+    let mut guest = Guest::of(&generations::LINUX_2_6_23);
+    let key = dma_descriptors(&guest)[2].2 as u32;
+    let frame: Vec<u8> = (0..FRAME).map(|byte| byte as u8).collect();
+    guest.memory.put(DATA, &frame);
+    let parts = sections(&[(DATA, 14), (DATA + 14, FRAME as u32 - 14)]);
+    assert_eq!(
+        guest.bus.dma_send(&guest.memory, key, &parts, None),
+        FRAME as u32
+    );
+    assert_eq!(guest.wire.0.borrow().sent, std::slice::from_ref(&frame));
+    assert_eq!(guest.bus.take_interrupts(), 0);
+
+    let own = key + 4;
+    assert!(!guest.bus.dma_wants(key));
+    guest.memory.put(DATA, &[0; 0x800]);
+    for round in 1..=3 {
+        assert!(guest.bus.dma_wants(own), "{round}");
+        let buffer = dma_buffer(0x500, DATA, 0x700);
+        guest.bus.dma_receive(&guest.memory, own, buffer);
+        assert!(!guest.bus.dma_wants(own), "{round}");
+        guest.wire.0.borrow_mut().coming.push_back(frame.clone());
+        assert_eq!(guest.bus.poll(&guest.memory), Work::More);
+        assert_eq!(guest.memory.u32_at(0x500), FRAME as u32);
+        assert_eq!(guest.memory.bytes_at(DATA, FRAME), frame);
+        assert_eq!(guest.bus.take_interrupts(), REPLY_IRQ);
+    }
+    // A buffer that is too short loses the frame, not the device.
+    (guest.bus).dma_receive(&guest.memory, own, dma_buffer(0x500, DATA, 100));
+    guest.wire.0.borrow_mut().coming.push_back(frame.clone());
+    guest.bus.poll(&guest.memory);
+    assert_eq!(
+        guest.bus.take_violation(),
+        Some((3, Violation::RequestTooShort))
+    );
+    assert!(guest.bus.dma_wants(own));
+}
+
+/// LG-173: the guest may write over all that the host keeps for such devices.
+#[test]
+fn lg173_g1_can_spoil_only_its_own_requests() {
+    let mut guest = Guest::of(&generations::LINUX_2_6_23);
+    let key = dma_descriptors(&guest)[1].2 as u32;
+    for seed in 0..=255_u8 {
+        let noise: Vec<u8> = (0..SHARED)
+            .map(|at| (at as u8).wrapping_mul(seed | 1) ^ seed)
+            .collect();
+        guest.memory.put(RAM, &noise);
+        let parts = sections(&[(DATA, 512); 16]);
+        (guest.bus).dma_send(
+            &guest.memory,
+            key,
+            &parts,
+            Some(dma_buffer(0x500, DATA, 512)),
+        );
+        (guest.bus).dma_receive(&guest.memory, key + 0x2004, dma_buffer(0x500, DATA, 512));
+        guest.memory.take_accesses();
+        guest.memory.put(RAM, &noise);
+        guest.bus.poll(&guest.memory);
+        assert!(guest.memory.take_accesses() < 20_000);
+    }
 }
 
 /// 5.8: guests before G5 see no PCI, but the console takes what hypercalls bring.
@@ -565,7 +747,7 @@ fn devices_move_from_bus_to_bus() {
 fn memory_without_pages_for_devices_has_none() {
     let memory = FakeMemory::with_bytes(RAM as usize);
     let mut guest = Guest::with(memory, generations::LINUX_3_1.devices);
-    for frame in 0..(RAM >> 12) + PAGES {
+    for frame in 0..(RAM >> 12) + SHARED_FRAMES {
         let at = Gpa::new(frame << 12);
         assert_eq!(guest.bus.notify(&guest.memory, at), None);
     }

@@ -1,12 +1,13 @@
 //! The guest's devices.
 //!
 //! A device is a model, of which there is one kind for all guests. How a guest reaches it depends on its
-//! generation: the [`bus`] is [`pci`] or the [`lguest_bus`].
+//! generation: the [`bus`] is [`pci`], the [`lguest_bus`] or the [`dma_bus`].
 
 pub mod backend;
 pub mod bus;
 #[cfg(test)]
 mod bus_tests;
+pub mod dma_bus;
 #[cfg(test)]
 pub(crate) mod fake_memory;
 pub mod lguest_bus;
@@ -16,6 +17,7 @@ pub mod virtio;
 
 use crate::address::Gpa;
 use crate::memory::GuestMemory;
+use dma_bus::{Buffer, Sections};
 use hv_abi::lguest::DeviceBus;
 
 /// Devices that a guest can have. Each has one interrupt or more, and a guest has 32.
@@ -118,6 +120,23 @@ pub trait Devices {
     fn notify(&mut self, _memory: &impl GuestMemory, _at: Gpa) -> Option<Work> {
         None
     }
+    /// SEND_DMA: the guest sends `sections` to the device with this key, and has bound `reply` to it for an answer. Returns the
+    /// bytes that were taken.
+    fn dma_send(
+        &mut self,
+        _memory: &impl GuestMemory,
+        _key: u32,
+        _sections: &Sections,
+        _reply: Option<Buffer>,
+    ) -> u32 {
+        0
+    }
+    /// Whether a device would fill a buffer that is bound to `key`.
+    fn dma_wants(&self, _key: u32) -> bool {
+        false
+    }
+    /// A buffer that the guest has bound to `key`, for the device that wants one.
+    fn dma_receive(&mut self, _memory: &impl GuestMemory, _key: u32, _buffer: Buffer) {}
     /// Output for the console by a hypercall, before or beside any driver. Lost where there is none.
     fn console_write(&mut self, _bytes: &[u8]) {}
     /// Input that waits at the console of a guest without a driver for it.

@@ -14,6 +14,9 @@ use crate::device::backend::{Completion, Disk, Full, Operation, SECTOR, SERIAL, 
 use crate::memory::GuestMemory;
 use heapless::Vec;
 
+/// Virtio's number for disks.
+pub const DEVICE: u16 = 2;
+
 /// Feature bits (5.2.3).
 mod feature {
     pub use crate::device::virtio::registers::feature::INDIRECT_DESC;
@@ -534,7 +537,7 @@ impl<D: Disk> VirtioDevice for Block<D> {
         };
         let features = feature::SEG_MAX | feature::FLUSH | feature::INDIRECT_DESC | read_only;
         Identity {
-            device: 2,
+            device: DEVICE,
             class: 0x0180,
             features,
             queues: 1,

@@ -11,6 +11,9 @@ use crate::device::Work;
 use crate::device::backend::{FRAME, Full, Link};
 use crate::memory::GuestMemory;
 
+/// Virtio's number for network devices.
+pub const DEVICE: u16 = 1;
+
 /// VIRTIO_NET_F_MAC (5.1.3).
 const MAC: u64 = 1 << 5;
 /// With indirect descriptors, header and frame take one descriptor of the queue.
@@ -205,7 +208,7 @@ fn scatter(
 impl<L: Link> VirtioDevice for Net<L> {
     fn identity(&self) -> Identity {
         Identity {
-            device: 1,
+            device: DEVICE,
             class: 0x0200,
             features: FEATURES,
             queues: 2,

@@ -195,6 +195,11 @@ impl Queue {
         Ok(())
     }
 
+    /// Chains given back since the queue was set up, modulo 2^16.
+    pub fn given_back(&self) -> u16 {
+        self.next_used
+    }
+
     /// Whether a chain was given back since the last call to a driver that wants to know.
     pub fn take_signal(&mut self) -> bool {
         core::mem::take(&mut self.signalled)

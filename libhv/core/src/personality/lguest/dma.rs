@@ -1,10 +1,10 @@
 //! DMA of generation G1 (9.4): a guest names buffers by keys, and the device with the same key moves bytes.
 //!
-//! The console has key 0. Other keys are addresses of pages that devices share with the guest; a device
-//! that has such a page finds its buffers by [`Bindings::find`].
+//! The console has key 0. Other keys are addresses of pages that [`devices`](crate::device::dma_bus) share with the guest.
 
 use super::Lguest;
 use crate::address::{Gpa, PAGE_SIZE};
+use crate::device::dma_bus::{Buffer, Section, Sections};
 use crate::device::{Devices, Work};
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
@@ -25,6 +25,20 @@ pub(super) struct Binding {
     count: u32,
     /// Raised when one of them was filled; never 0, which is the timer's.
     irq: u32,
+}
+
+impl Binding {
+    /// Its `lguest_dma`s. The array can be as long as the guest says, but the host looks no further than at this
+    /// many.
+    fn descriptors<M: GuestMemory>(
+        self,
+        memory: &M,
+    ) -> impl Iterator<Item = Result<Descriptor, Kill>> + use<'_, M> {
+        (0..self.count.min(dma::MAX_BINDINGS as u32)).map(move |index| {
+            let offset = u64::from(index).wrapping_mul(dma::SIZE as u64);
+            Descriptor::read(memory, self.array.wrapping_add(offset))
+        })
+    }
 }
 
 /// Everything that a guest has bound.
@@ -55,8 +69,18 @@ impl Descriptor {
         self.bytes.first_chunk() == Some(&[0; 4])
     }
 
-    /// Address and length of section `index`; `None` behind the last one.
-    fn section(&self, index: u32) -> Result<Option<(Gpa, usize)>, Kill> {
+    /// All of its sections.
+    fn sections(&self) -> Result<Sections, Kill> {
+        let mut sections = Sections::new();
+        while let Some(section) = self.section(sections.len() as u32)? {
+            // There is room for as many as can be.
+            let _ = sections.push(section);
+        }
+        Ok(sections)
+    }
+
+    /// Section `index`; `None` behind the last one.
+    fn section(&self, index: u32) -> Result<Option<Section>, Kill> {
         let field = |start: u32, size: u32| {
             let at = start.wrapping_add(index.wrapping_mul(size));
             self.bytes.get(at as usize..).unwrap_or_default()
@@ -75,7 +99,7 @@ impl Descriptor {
         if at.page_offset().saturating_add(length) > PAGE_SIZE {
             return Err(Kill::BadDmaSection(at, length));
         }
-        Ok((length != 0).then_some((at, length as usize)))
+        Ok((length != 0).then_some(Section { at, length }))
     }
 
     fn set_used(&self, memory: &impl GuestMemory, bytes: u32) -> Result<(), Kill> {
@@ -117,25 +141,65 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         self.check_key(key)?;
         let descriptor = Descriptor::read(&self.memory, at)?;
         // Checked whole before anything is moved (LG-172).
-        let mut sections = Vec::<_, { dma::SECTIONS as usize }>::new();
-        for index in 0..dma::SECTIONS {
-            let Some(section) = descriptor.section(index)? else {
-                break;
-            };
-            // There is room for as many as can be.
-            let _ = sections.push(section);
-        }
-        if key == dma::CONSOLE_KEY {
-            let mut room = LONGEST_TEXT;
-            for (at, length) in sections {
-                let length = length.min(room);
-                self.print(at, length)?;
-                room = room.saturating_sub(length);
-            }
-            let used = LONGEST_TEXT.saturating_sub(room);
-            descriptor.set_used(&self.memory, used as u32)?;
+        let sections = descriptor.sections()?;
+        let used = if key == dma::CONSOLE_KEY {
+            self.print_sections(&sections)?
+        } else {
+            let reply = self.free_buffer(key)?;
+            self.attention = Work::More;
+            (self.devices).dma_send(&self.memory, key, &sections, reply)
+        };
+        if used != 0 || key == dma::CONSOLE_KEY {
+            descriptor.set_used(&self.memory, used)?;
         }
         Ok(())
+    }
+
+    /// Offers devices the buffers that are bound to their keys.
+    #[inline(never)]
+    pub(super) fn feed_devices(&mut self) -> Result<(), Kill> {
+        self.feed_console()?;
+        for index in 0..dma::MAX_BINDINGS {
+            let Some(binding) = self.dma.0.get(index) else {
+                break;
+            };
+            let key = binding.key;
+            if self.devices.dma_wants(key)
+                && let Some(buffer) = self.free_buffer(key)?
+            {
+                self.devices.dma_receive(&self.memory, key, buffer);
+            }
+        }
+        Ok(())
+    }
+
+    /// The first free buffer that is bound to `key`.
+    fn free_buffer(&self, key: u32) -> Result<Option<Buffer>, Kill> {
+        let Some(binding) = self.dma.find(key) else {
+            return Ok(None);
+        };
+        for descriptor in binding.descriptors(&self.memory) {
+            let descriptor = descriptor?;
+            if descriptor.is_free() {
+                return Ok(Some(Buffer {
+                    used_len: descriptor.at.wrapping_add(dma::USED_LEN.into()),
+                    irq: binding.irq,
+                    sections: descriptor.sections()?,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes sections to the console, and says how many bytes it took.
+    fn print_sections(&mut self, sections: &[Section]) -> Result<u32, Kill> {
+        let mut room = LONGEST_TEXT;
+        for section in sections {
+            let length = (section.length as usize).min(room);
+            self.print(section.at, length)?;
+            room = room.saturating_sub(length);
+        }
+        Ok(LONGEST_TEXT.saturating_sub(room) as u32)
     }
 
     /// Writes `length` bytes at `at` to the console.
@@ -157,21 +221,17 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     }
 
     /// Fills one free buffer of the console's with what was typed.
-    #[inline(never)]
-    pub(super) fn feed_console(&mut self) -> Result<(), Kill> {
+    fn feed_console(&mut self) -> Result<(), Kill> {
         let Some(binding) = self.dma.find(dma::CONSOLE_KEY) else {
             return Ok(());
         };
-        // An array can be as long as the guest says, but the host looks no further than at this many.
-        for index in 0..binding.count.min(dma::MAX_BINDINGS as u32) {
-            let offset = u64::from(index).wrapping_mul(dma::SIZE as u64);
-            let descriptor = Descriptor::read(&self.memory, binding.array.wrapping_add(offset))?;
-            if !descriptor.is_free() {
-                continue;
-            }
-            let Some((at, length)) = descriptor.section(0)? else {
+        for descriptor in binding.descriptors(&self.memory) {
+            let descriptor = descriptor?;
+            let sections = descriptor.sections()?;
+            let (true, Some(section)) = (descriptor.is_free(), sections.first()) else {
                 continue;
             };
+            let (at, length) = (section.at, section.length as usize);
             let mut used = 0_u32;
             while (used as usize) < length
                 && let Some(byte) = self.devices.console_read()

@@ -110,11 +110,11 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// happened to them: the guest used a port, or [`Lguest::host_event`].
     pub fn before_entry(&mut self, regs: &mut Registers, clock: &impl Clock) -> Result<Next, End> {
         if self.attention == Work::More {
+            if self.generation.devices == DeviceBus::Dma {
+                self.feed_devices()?;
+            }
             self.attention = self.devices.poll(&self.memory);
             self.interrupts.pending |= self.devices.take_interrupts() & !TIMER;
-            if self.generation.devices == DeviceBus::Dma {
-                self.feed_console()?;
-            }
             self.interrupts.raise_due_event(clock);
         }
         if self.interrupts.single_step {
