@@ -40,9 +40,20 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         self.slots.as_mut().get_mut(id.number())?.table.as_mut()
     }
 
+    /// All tables, whether they are on the list or not: for the audit, which is to find the difference.
     pub(super) fn ids(&self) -> impl Iterator<Item = TableId> + '_ {
-        let slots = self.slots.as_ref().iter();
-        slots.take(self.in_use).filter_map(|slot| slot.listed)
+        let slots = self.slots.as_ref().iter().enumerate();
+        slots
+            .filter(|(_, slot)| slot.table.is_some())
+            .filter_map(|(number, _)| TableId::new(number))
+    }
+
+    /// Whether the table is on the list of those in use, where it says.
+    pub(super) fn is_listed(&self, id: TableId) -> bool {
+        let mut list = self.slots.as_ref().iter().take(self.in_use);
+        let place = self.table(id).map(|table| table.place);
+        let slot = place.and_then(|place| list.nth(place));
+        slot.is_some_and(|slot| slot.listed == Some(id))
     }
 
     pub(super) fn address(&self, id: TableId) -> Option<Hpa> {
