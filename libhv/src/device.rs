@@ -154,6 +154,10 @@ impl VirtioDevice for Model {
         with_model!(self, model => model.reset());
     }
 
+    fn driver_ready(&mut self, features: u64) {
+        with_model!(self, model => model.driver_ready(features));
+    }
+
     fn notify(&mut self, queue: u16) {
         with_model!(self, model => model.notify(queue));
     }

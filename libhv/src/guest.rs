@@ -4,6 +4,7 @@ use crate::device::Model;
 use crate::exit::{Exit, PortRead, Status, Stop};
 use crate::kick::Kicker;
 use crate::ports::ClaimedPorts;
+use crate::statistics::Statistics;
 use hv_core::address::{Gpa, Gva};
 use hv_core::clock::Clock as _;
 use hv_core::device::Work;
@@ -12,10 +13,10 @@ use hv_core::device::bus::Bus;
 use hv_core::kill::Kill;
 use hv_core::log_limit::LogLimit;
 use hv_core::memory::{BadAddress, GuestMemory as _};
-use hv_core::personality::lguest::{Changes, Counters, Lguest};
+use hv_core::personality::lguest::{Changes, Lguest};
 use hv_core::personality::{BadIrq, End, Next, NoHandler, Trap, Ts};
 use hv_core::registers::Registers;
-use hv_core::shadow::{self, AnyFormatShadow, Invalidation, Slot};
+use hv_core::shadow::{AnyFormatShadow, Invalidation, Slot};
 use hv_hw::apic::{MESSAGE_VECTORS, SPURIOUS_VECTOR, TIMER_VECTOR};
 use hv_hw::clock::{Clocks, Timer};
 use hv_hw::guest_ram::DirectRam;
@@ -226,22 +227,7 @@ impl Guest {
         self.report_violations();
         self.report_left_out();
         self.report_machine_checks();
-        let statistics = self.statistics();
-        hv_hw::log_debug!(
-            "{=u64} faults repaired, {=u64} reflected, {=u64} interrupts delivered, {=usize} of {=usize} tables in use, {=usize} roots",
-            statistics.shadow.repaired,
-            statistics.shadow.reflected,
-            statistics.guest.interrupts,
-            statistics.shadow.tables,
-            statistics.shadow.capacity,
-            statistics.shadow.roots,
-        );
-        hv_hw::log_debug!(
-            "{=u64} host interrupts, {=u64} NMIs, {=u64} machine checks survived",
-            statistics.host_interrupts,
-            statistics.nmis,
-            statistics.machine_checks,
-        );
+        self.statistics().log();
         #[cfg(feature = "audit")]
         self.auditor.at_the_end(&self.lguest);
         self.ended = Some(end);
@@ -401,23 +387,6 @@ impl Guest {
             machine_checks: self.switch.machine_check_count(),
         }
     }
-}
-
-/// Counts of what the guest and its host did.
-#[derive(Clone, Debug)]
-pub struct Statistics<'a> {
-    /// Exits, hypercalls, traps and interrupts.
-    pub guest: &'a Counters,
-    /// Shadow page tables.
-    pub shadow: shadow::Statistics,
-    /// Interrupts of the host's own.
-    pub host_interrupts: u64,
-    /// System calls that the switcher delivered without an exit.
-    pub direct_syscalls: u64,
-    /// Non-maskable interrupts, in the guest or the host.
-    pub nmis: u64,
-    /// Machine checks that left what they interrupted intact, in the guest or the host.
-    pub machine_checks: u64,
 }
 
 fn exit_of(end: End) -> Exit {

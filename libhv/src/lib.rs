@@ -11,13 +11,15 @@ mod exit;
 mod guest;
 mod kick;
 mod ports;
+mod statistics;
 
 pub use builder::{Builder, MIB};
 pub use device::{Com1, Console, Device};
 pub use exit::{Exit, PortRead, PortWrite, StartError, Status, Stop};
-pub use guest::{Guest, Statistics};
+pub use guest::Guest;
 pub use hv_core::device::{backend, ram_disk::RamDisk};
 pub use kick::Kicker;
+pub use statistics::Statistics;
 
 pub use hv_boot::Machine;
 // What the interface above speaks in.

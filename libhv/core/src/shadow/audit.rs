@@ -63,6 +63,11 @@ pub enum AuditFailure {
         /// The table's address.
         table: Hpa,
     },
+    /// A table is not on the list of those in use: a flush would not end it.
+    Unlisted {
+        /// The table's address.
+        table: Hpa,
+    },
 }
 
 impl fmt::Display for AuditFailure {
@@ -83,6 +88,7 @@ impl fmt::Display for AuditFailure {
                 write!(f, "the roots differ in the kernel's gigabyte {quarter}")
             }
             AuditFailure::Unindexed { table } => write!(f, "table {table} is not in the index"),
+            AuditFailure::Unlisted { table } => write!(f, "table {table} is not on the list"),
         }
     }
 }
@@ -97,7 +103,7 @@ fn indices() -> impl Iterator<Item = TableIndex> {
 }
 
 impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> {
-    /// Checks every table: links, counts, index, and that no leaf names anything but guest RAM; and
+    /// Checks every table: links, counts, index, list, and that no leaf names anything but guest RAM; and
     /// counts what the reference walker would not allow.
     ///
     /// # Errors
@@ -137,6 +143,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         let address = table.frame.address();
         if self.tables.find(table.mirror) != Some(id) {
             return Err(AuditFailure::Unindexed { table: address });
+        }
+        if !self.tables.is_listed(id) {
+            return Err(AuditFailure::Unlisted { table: address });
         }
         let mut live = 0_u32;
         for index in indices() {

@@ -10,6 +10,7 @@ use crate::paging::bits;
 pub(super) struct Tables<T, S> {
     pool: T,
     slots: S,
+    /// Length of the list of tables in use.
     in_use: usize,
 }
 
@@ -39,11 +40,20 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         self.slots.as_mut().get_mut(id.number())?.table.as_mut()
     }
 
+    /// All tables, whether they are on the list or not: for the audit, which is to find the difference.
     pub(super) fn ids(&self) -> impl Iterator<Item = TableId> + '_ {
         let slots = self.slots.as_ref().iter().enumerate();
         slots
             .filter(|(_, slot)| slot.table.is_some())
             .filter_map(|(number, _)| TableId::new(number))
+    }
+
+    /// Whether the table is on the list of those in use, where it says.
+    pub(super) fn is_listed(&self, id: TableId) -> bool {
+        let mut list = self.slots.as_ref().iter().take(self.in_use);
+        let place = self.table(id).map(|table| table.place);
+        let slot = place.and_then(|place| list.nth(place));
+        slot.is_some_and(|slot| slot.listed == Some(id))
     }
 
     pub(super) fn address(&self, id: TableId) -> Option<Hpa> {
@@ -71,11 +81,14 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             .pool
             .number_at(frame.address())
             .and_then(TableId::new)?;
+        let place = self.in_use;
+        self.slots.as_mut().get_mut(place)?.listed = Some(id);
         let next = self.slots.as_mut().get_mut(bucket)?.bucket.replace(id);
         let slot = self.slots.as_mut().get_mut(id.number())?;
         slot.table = Some(ShadowTable {
             frame,
             mirror,
+            place,
             references: 0,
             live: 0,
             next,
@@ -206,8 +219,26 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             return;
         };
         self.forget(id, table.mirror, table.next);
+        self.unlist(table.place);
         self.pool.give(table.frame);
-        self.in_use = self.in_use.wrapping_sub(1);
+    }
+
+    /// Takes the table at `place` off the list; the last one moves there.
+    fn unlist(&mut self, place: usize) {
+        self.in_use = self.in_use.saturating_sub(1);
+        let last = self.slots.as_mut().get_mut(self.in_use);
+        let Some(last) = last.and_then(|slot| slot.listed.take()) else {
+            return;
+        };
+        if place == self.in_use {
+            return;
+        }
+        if let Some(slot) = self.slots.as_mut().get_mut(place) {
+            slot.listed = Some(last);
+        }
+        if let Some(table) = self.table_mut(last) {
+            table.place = place;
+        }
     }
 
     /// Takes a table out of its bucket.
@@ -230,15 +261,24 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         }
     }
 
-    /// Frees every table, in time proportional to the pool's size.
+    /// Frees every table, in time proportional to their number. Guests with high memory flush everything
+    /// whenever they map a page of it, many thousand times a second.
     pub(super) fn free_all(&mut self) {
-        for slot in self.slots.as_mut() {
-            slot.bucket = None;
-            if let Some(table) = slot.table.take() {
-                self.pool.give(table.frame);
+        for place in 0..core::mem::take(&mut self.in_use) {
+            let slot = self.slots.as_mut().get_mut(place);
+            let Some(id) = slot.and_then(|slot| slot.listed.take()) else {
+                continue;
+            };
+            let slot = self.slots.as_mut().get_mut(id.number());
+            let Some(table) = slot.and_then(|slot| slot.table.take()) else {
+                continue;
+            };
+            let bucket = self.bucket(table.mirror);
+            if let Some(slot) = self.slots.as_mut().get_mut(bucket) {
+                slot.bucket = None;
             }
+            self.pool.give(table.frame);
         }
-        self.in_use = 0;
     }
 
     /// Frees every table and gives the pool back.

@@ -276,6 +276,8 @@ impl VirtioDevice for Blank {
 
     fn reset(&mut self) {}
 
+    fn driver_ready(&mut self, _features: u64) {}
+
     fn notify(&mut self, _queue: u16) {}
 
     fn poll(
@@ -284,6 +286,10 @@ impl VirtioDevice for Blank {
         _queues: &mut [Queue],
     ) -> Result<Work, Violation> {
         Ok(Work::Done)
+    }
+
+    fn console_read(&mut self) -> Option<u8> {
+        None
     }
 }
 

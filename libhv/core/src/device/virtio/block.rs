@@ -601,4 +601,8 @@ impl<D: Disk> VirtioDevice for Block<D> {
         }
         Ok(Work::More)
     }
+
+    fn console_read(&mut self) -> Option<u8> {
+        None
+    }
 }

@@ -306,6 +306,8 @@ impl<B: ConsoleBackend> VirtioDevice for Console<B> {
         self.backend.read()
     }
 
+    fn driver_ready(&mut self, _features: u64) {}
+
     fn reset(&mut self) {
         self.receive = Stream::default();
         self.transmit = Stream::default();

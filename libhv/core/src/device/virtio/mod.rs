@@ -73,6 +73,9 @@ pub struct Legacy {
 }
 
 /// What a device does, apart from how the guest reaches it.
+///
+/// No method has a default: an enum of devices that forgot to pass one on would compile, and its devices would
+/// never hear of what their drivers accepted.
 pub trait VirtioDevice {
     /// What it is.
     fn identity(&self) -> Identity;
@@ -88,7 +91,7 @@ pub trait VirtioDevice {
     fn reset(&mut self);
 
     /// The driver is about to use the queues, having accepted `features`.
-    fn driver_ready(&mut self, _features: u64) {}
+    fn driver_ready(&mut self, features: u64);
 
     /// The guest has put buffers into `queue`. Called again for every queue when the driver
     /// is ready.
@@ -108,7 +111,5 @@ pub trait VirtioDevice {
     }
 
     /// A byte that was typed, for a guest that reaches its console by hypercalls. Only a console has any.
-    fn console_read(&mut self) -> Option<u8> {
-        None
-    }
+    fn console_read(&mut self) -> Option<u8>;
 }

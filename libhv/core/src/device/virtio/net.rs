@@ -253,4 +253,8 @@ impl<L: Link> VirtioDevice for Net<L> {
         let sent = self.transmit(memory, transmit)?;
         Ok(sent.and(self.receive(memory, receive)?))
     }
+
+    fn console_read(&mut self) -> Option<u8> {
+        None
+    }
 }

@@ -48,6 +48,8 @@ impl<E: Entropy> VirtioDevice for Rng<E> {
 
     fn write_config(&mut self, _offset: u32, _value: u32) {}
 
+    fn driver_ready(&mut self, _features: u64) {}
+
     fn reset(&mut self) {
         self.stocked = false;
     }
@@ -89,5 +91,9 @@ impl<E: Entropy> VirtioDevice for Rng<E> {
             queue.push(memory, chain, written)?;
         }
         Ok(Work::More)
+    }
+
+    fn console_read(&mut self) -> Option<u8> {
+        None
     }
 }
