@@ -253,7 +253,7 @@ conformance: need-qemu $(MICRO_GUESTS) $(TESTED)/linux.elf $(TESTED)/api.elf
 	-$(Q)$(IN_QEMU) HV_VERDICTS=$(CURDIR)/$(CONFORMANCE)/verdicts.log \
 		cargo test -p hv-tests --no-fail-fast --test micro_guests --test api --test undisturbed \
 		-- --skip isolated --skip detected >$(CONFORMANCE)/qemu.log
-	$(Q)cargo run $(CARGO_QUIET) -p hv-tests --bin conformance -- $(CONFORMANCE)/*.log
+	$(Q)cargo run $(CARGO_QUIET) -p hv-tests --bin matrix -- conformance $(CONFORMANCE)/*.log
 
 .PHONY: check
 check: $(GUESTS)

@@ -3,7 +3,7 @@
 use hv_runner::LogLine;
 use hv_runner::archive::Archive;
 use hv_tests::built;
-use hv_tests::conformance::evidence;
+use hv_tests::matrix::evidence;
 use hv_tests::expectation::{Expectation, verdicts};
 
 /// Runs both up to the end that `case` names.

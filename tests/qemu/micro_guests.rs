@@ -2,7 +2,7 @@
 //! generation and two-level tables runs in both modes, everything else in one: told what it is. A few have
 //! to be found out as well.
 
-use hv_tests::conformance::evidence;
+use hv_tests::matrix::evidence;
 use hv_tests::conformance::world::World;
 use hv_tests::expectation::{Case, Expectation, kill_cases, verdicts};
 use hv_tests::golden::Numbers;

@@ -1,7 +1,7 @@
 //! Interrupts of the host's own while the guest runs.
 
 use hv_tests::built;
-use hv_tests::conformance::evidence;
+use hv_tests::matrix::evidence;
 use hv_tests::expectation::{Expectation, verdicts};
 
 /// How QEMU shows a processor that executes the guest, in the two rings.

@@ -3,6 +3,7 @@
 //! `make test` builds the images and names their places in the environment; a test that does not
 //! find what it needs fails.
 
+pub mod attack;
 pub mod block_guest;
 pub mod built;
 pub mod conformance;
@@ -10,5 +11,6 @@ pub mod expectation;
 pub mod gdb;
 pub mod golden;
 pub mod guest_image;
+pub mod matrix;
 pub mod symbols;
 pub mod translations;

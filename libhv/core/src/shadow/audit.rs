@@ -53,6 +53,18 @@ pub enum AuditFailure {
         /// Entries that name a table.
         named: u64,
     },
+    /// A table that no entry names and no root is: it would never be freed.
+    Unreferenced {
+        /// The table's address.
+        table: Hpa,
+    },
+    /// Tables in use and those left in the pool are not what the pool was given.
+    LostFrames {
+        /// Tables in use.
+        in_use: usize,
+        /// Tables that can be taken.
+        available: usize,
+    },
     /// Two roots name different directories where all roots are the same.
     Divided {
         /// The gigabyte, 0 to 3.
@@ -78,6 +90,10 @@ impl fmt::Display for AuditFailure {
                     f,
                     "{references} references for {named} entries that name tables"
                 )
+            }
+            AuditFailure::Unreferenced { table } => write!(f, "nothing names table {table}"),
+            AuditFailure::LostFrames { in_use, available } => {
+                write!(f, "{in_use} tables in use and {available} left are not all")
             }
             AuditFailure::Divided { quarter } => {
                 write!(f, "the roots differ in the kernel's gigabyte {quarter}")
@@ -123,6 +139,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         if references != named {
             return Err(AuditFailure::WrongReferences { references, named });
         }
+        self.audit_frames()?;
         self.audit_shared()?;
         report.stale = self.stale(memory);
         Ok(report)
@@ -162,10 +179,23 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
                 self.audit_link(table.mirror, id, index, entry)?;
             }
         }
+        if table.references == 0 {
+            return Err(AuditFailure::Unreferenced { table: address });
+        }
         if live != table.live {
             return Err(AuditFailure::WrongCount { table: address });
         }
         Ok(u64::from(live))
+    }
+
+    /// No frame of the pool is lost.
+    fn audit_frames(&self) -> Result<(), AuditFailure> {
+        let (in_use, available) = (self.tables.in_use(), self.tables.available());
+        if in_use.wrapping_add(available) == self.tables.capacity() {
+            Ok(())
+        } else {
+            Err(AuditFailure::LostFrames { in_use, available })
+        }
     }
 
     fn audit_leaf(&self, memory: &impl GuestMemory, entry: u64) -> Result<(), AuditFailure> {

@@ -31,6 +31,11 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         self.pool.capacity().min(self.slots.as_ref().len())
     }
 
+    /// Tables that can still be created.
+    pub(super) fn available(&self) -> usize {
+        self.pool.available()
+    }
+
     pub(super) fn table(&self, id: TableId) -> Option<&ShadowTable> {
         self.slots.as_ref().get(id.number())?.table.as_ref()
     }

@@ -292,6 +292,10 @@ impl TablePool for Pool {
         self.capacity
     }
 
+    fn available(&self) -> usize {
+        self.returned.len() + self.fresh.count() as usize
+    }
+
     fn take(&mut self) -> Option<Frame<Table>> {
         let table = self.returned.pop().or_else(|| self.fresh.take_first())?;
         self.entries.borrow_mut()[number(table.address())] = [0; 512];
