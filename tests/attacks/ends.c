@@ -182,12 +182,25 @@ static void page_fault_handler_unmapped(void)
 	peek(0x60000000);
 }
 
-/* Each fault costs a frame, until there is no stack. */
+void faults_itself(void);
+asm("faults_itself:\n\tnop\n\tmovl 0x60000000, %eax\n\tjmp faults_itself");
+
+/* It gets to run, so it is no loop of the host's; but each fault costs a frame, until there is no stack. */
 static void page_fault_handler_faults(void)
 {
 	guest_init();
-	load_gate(14, (u32)peek, INTERRUPT_GATE);
-	asm volatile("xorl %%eax, %%eax\n\tmovl $0x60000000, 4(%%esp)\n\tmovl 0x60000000, %%eax" : : : "eax", "memory");
+	*leaf(kernel_root, USER_WINDOW) = allocate_page() | PTE_P | PTE_RW;
+	load_gate(14, (u32)faults_itself, INTERRUPT_GATE);
+	asm volatile("movl %0, %%esp\n\tmovl 0x60000000, %%eax" : : "i"(USER_WINDOW + PAGE) : "eax");
+}
+
+/* The stack is the leaf table that maps the handler, and the frame makes the entry absent. */
+static void frame_unmaps_handler(void)
+{
+	guest_init();
+	*leaf(kernel_root, USER_WINDOW) = allocate_page() | PTE_P | PTE_RW;
+	load_gate(14, USER_WINDOW, INTERRUPT_GATE);
+	asm volatile("movl %0, %%esp\n\tmovl 0x60000000, %%eax" : : "r"(FRAME(kernel_root[USER_WINDOW >> 22]) + 16));
 }
 
 static void two_handlers_unmapped(void)
@@ -231,7 +244,7 @@ static const struct attack attacks[] = {
 	NAME(words_to_the_end), NAME(words_at_the_last_byte), NAME(words_over_the_end), NAME(words_elsewhere),
 	NAME(words_that_forge), NAME(words_of_nothing), NAME(words_with_format),
 	NAME(page_fault_handler_unmapped), NAME(page_fault_handler_faults), NAME(two_handlers_unmapped),
-	NAME(no_handler_at_all), NAME(halted_for_good),
+	NAME(frame_unmaps_handler), NAME(no_handler_at_all), NAME(halted_for_good),
 };
 
 void guest_main(void)
