@@ -11,6 +11,9 @@
 /* Entries 0x100 on of the root are lguest_data, 0x280 on the stack for traps from ring 3. */
 #define DATA ((volatile struct lguest_data *)((u32)kernel_root + 0x400))
 #define STACK_TOP ((u32)kernel_root + 0xbf0)
+/* The slot that is due after rounds(), and still is when whole rings were drained. */
+#define DUE (ROUNDS % RING_SLOTS)
+#define ROUNDS 200
 #define INSIDE_DATA 0x40000000 /* entry 0x100 is irq_enabled */
 
 static void init(void)
@@ -54,14 +57,14 @@ static void rounds(void)
 	u32 returned = 0, page = allocate_page();
 
 	poke(page, 0x1dea);
-	for (u32 round = 0; round < 200; round++) {
+	for (u32 round = 0; round < ROUNDS; round++) {
 		returned += run_user(user) == SYSCALL_VECTOR;
 		/* From the ring in the root, calls about the root. */
 		queue(round % RING_SLOTS, LHCALL_SET_PGD, (u32)kernel_root, 0x100 + round);
 		hypercall(LHCALL_FLUSH_ASYNC, 0, 0, 0, 0);
 	}
-	check("A-17", "ring 3 returned through a stack in the root", returned, 200);
-	check("A-17", "and ran", user_ran, 200);
+	check("A-17", "ring 3 returned through a stack in the root", returned, ROUNDS);
+	check("A-17", "and ran", user_ran, ROUNDS);
 	for (u32 round = 0; round < 20; round++) {
 		hypercall(LHCALL_FLUSH_TLB, round & 1, 0, 0, 0);
 		switch_root(kernel_root);
@@ -107,12 +110,12 @@ static void ring_unmapped(void)
 
 	/* The stack is in the same page, and would have to stay. */
 	hypercall(LHCALL_SET_STACK, KERNEL_DS, trap_stack_top(), 2, 0);
-	queue(0, LHCALL_TS, 0, 0);
+	queue(DUE, LHCALL_TS, 0, 0);
 	*entry = 0;
 	hypercall(LHCALL_FLUSH_TLB, 1, 0, 0, 0);
 	hypercall(LHCALL_FLUSH_ASYNC, 0, 0, 0, 0);
 	*entry = page;
-	check("A-28", "a ring whose page is unmapped", DATA->hcall_status[0], SLOT_EMPTY);
+	check("A-28", "a ring whose page is unmapped", DATA->hcall_status[DUE], SLOT_EMPTY);
 }
 
 void guest_main(void)
@@ -125,4 +128,6 @@ void guest_main(void)
 	read_as_tables();
 	ring_in_table();
 	ring_unmapped();
+	/* power_off() knows nothing of this guest's own lguest_data. */
+	shutdown("Power down", SHUTDOWN_POWEROFF);
 }
