@@ -63,6 +63,16 @@ where
         with_shadow!(self, shadow => shadow.root())
     }
 
+    /// See [`Shadow::start_exit`].
+    pub fn start_exit(&mut self, most: u32) {
+        with_shadow!(self, shadow => shadow.start_exit(most));
+    }
+
+    /// See [`Shadow::is_tired`].
+    pub fn is_tired(&self) -> bool {
+        with_shadow!(self, shadow => shadow.is_tired())
+    }
+
     /// See [`Shadow::take_invalidation`].
     pub fn take_invalidation(&mut self) -> Invalidation {
         with_shadow!(self, shadow => shadow.take_invalidation())

@@ -65,6 +65,31 @@ use roots::Roots;
 use slot::{Mirror, TableId};
 use tables::Tables;
 
+/// Entries that one exit may look at in order to free tables; then the rest has to wait for the next. With this
+/// an exit stays below the bound that `docs/attacks.md` gives, even if it begins to free a whole page
+/// directory right before the end.
+pub const EFFORT_OF_AN_EXIT: u32 = 1024;
+/// What a change to one of all roots costs at least, in entries looked at.
+const VISIT_OF_A_ROOT: u32 = 8;
+
+/// The limit of one exit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct ExitLimit {
+    /// [`Tables::effort`] at its start.
+    began: u32,
+    /// How much more it may become before nothing long is begun any more.
+    most: u32,
+}
+
+/// How far the shadow came with what the guest asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// It is done.
+    Done,
+    /// There is more to free than one exit should take. Ask again with the next: what was freed stays so.
+    Unfinished,
+}
+
 /// Fewest tables a pool can have: a root, a directory and a leaf, and as many for the stack's page.
 pub const LEAST_TABLES: usize = 8;
 
@@ -130,6 +155,8 @@ pub struct Shadow<T, S, F = TwoLevel> {
     refused_leaf_flags: u64,
     invalidation: Invalidation,
     statistics: Statistics,
+    /// What this exit may still do.
+    exit: Option<ExitLimit>,
     format: PhantomData<F>,
 }
 
@@ -148,8 +175,24 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             refused_leaf_flags: 0,
             invalidation: Invalidation::None,
             statistics: Statistics::default(),
+            exit: None,
             format: PhantomData,
         }
+    }
+
+    /// The guest was left: until this is said again, the shadow begins nothing long once it has looked at `most`
+    /// entries; for a guest, [`EFFORT_OF_AN_EXIT`]. It has to be enough to visit all roots, so that a change to
+    /// all of them ends. Before it is said there is no limit.
+    pub fn start_exit(&mut self, most: u32) {
+        let began = self.tables.effort();
+        self.exit = Some(ExitLimit { began, most });
+    }
+
+    /// Whether the limit is reached.
+    pub fn is_tired(&self) -> bool {
+        self.exit.is_some_and(|ExitLimit { began, most }| {
+            self.tables.effort().wrapping_sub(began) > most
+        })
     }
 
     /// The page-directory-pointer table for the current root; `None` while nothing is mapped.
@@ -197,6 +240,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             refused_leaf_flags: self.refused_leaf_flags,
             invalidation: self.invalidation,
             statistics: self.statistics,
+            exit: self.exit,
             format: PhantomData,
         }
     }
@@ -224,12 +268,16 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     }
 
     /// FLUSH_TLB(0): drops the current root's translations below the kernel's address.
-    pub fn flush_user(&mut self) {
+    pub fn flush_user(&mut self) -> Progress {
         let Some(root) = self.current_table else {
-            return;
+            return Progress::Done;
         };
+        self.invalidation.add_all();
         let kernel = Place::of(self.kernel_address);
         for quarter in 0..kernel.quarter {
+            if self.is_tired() {
+                return Progress::Unfinished;
+            }
             self.tables.unlink(root, TableIndex::new(quarter));
         }
         let quarter = TableIndex::new(kernel.quarter);
@@ -248,7 +296,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
                 }
             }
         }
-        self.invalidation.add_all();
+        Progress::Done
     }
 
     fn drop_all(&mut self) {
@@ -290,6 +338,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         let mut next = self.roots.newest();
         while let Some(root) = next {
             change(self, root);
+            self.tables.add_effort(VISIT_OF_A_ROOT);
             next = self.tables.table(root).and_then(|table| table.older);
         }
     }

@@ -73,6 +73,8 @@ pub struct Slot {
     pub(super) table: Option<ShadowTable>,
     /// First table whose mirror hashes to this slot's number.
     pub(super) bucket: Option<TableId>,
+    /// When that was: it counts only in the present age of the tables.
+    pub(super) bucket_age: u64,
 }
 
 /// A table in use.
@@ -80,6 +82,8 @@ pub struct Slot {
 pub(super) struct ShadowTable {
     pub(super) frame: Frame<Table>,
     pub(super) mirror: Mirror,
+    /// When it was created. All tables of earlier ages are free.
+    pub(super) age: u64,
     /// Entries of other tables that name this one; a root has one for being in the cache.
     pub(super) references: u32,
     /// Present entries.

@@ -200,7 +200,7 @@ impl Guest {
                 self.machine.load(self.current);
             }
             Step::FlushUser => {
-                self.machine.shadow.flush_user();
+                self.machine.flush_user();
                 let kernel = self.kernel;
                 self.compare(|gva| gva < kernel);
             }
@@ -290,12 +290,15 @@ proptest! {
         tables in prop_oneof![Just(8_usize), Just(11), Just(100)],
         roots in 1..5_usize,
         kernel in 0..2_usize,
+        effort in prop_oneof![Just(50_u32), Just(300), Just(u32::MAX)],
     ) {
         let kernel = KERNELS[kernel];
         let mut guest = Guest::new(kernel, tables, roots);
+        guest.machine.effort = effort;
         for (count, step) in steps.into_iter().enumerate() {
             if !guest.step(step) {
-                let next = Guest::new(kernel, tables, roots);
+                let mut next = Guest::new(kernel, tables, roots);
+                next.machine.effort = effort;
                 let old = std::mem::replace(&mut guest, next);
                 for at in (0..FRAMES << 12).step_by(8) {
                     let at = Gpa::new(at);

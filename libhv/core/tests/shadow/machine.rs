@@ -5,7 +5,7 @@ use hv_core::frames::{Frame, FrameAllocator, Run, Table, TableIndex, TablePool};
 use hv_core::kill::Kill;
 use hv_core::memory::{Access as Direction, BadAddress, GuestMemory};
 use hv_core::paging::{Access, AccessKind, Format, Presence, Privilege, bits, walker};
-use hv_core::shadow::{Fault, Invalidation, Shadow, Slot};
+use hv_core::shadow::{Fault, Invalidation, Progress, Shadow, Slot};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -357,6 +357,8 @@ pub struct Machine<G: Tables> {
     upper: HashMap<u32, (Hpa, u64)>,
     /// Page faults that the host repaired.
     pub repairs: u64,
+    /// What the shadow may do in one exit.
+    pub effort: u32,
 }
 
 impl<G: Tables> Machine<G> {
@@ -373,6 +375,7 @@ impl<G: Tables> Machine<G> {
             translations: HashMap::new(),
             upper: HashMap::new(),
             repairs: 0,
+            effort: u32::MAX,
         }
     }
 
@@ -451,7 +454,9 @@ impl<G: Tables> Machine<G> {
 
     /// The guest makes an access; the host repairs what it can. Every repair must lead on.
     pub fn access(&mut self, gva: u32, access: Access) -> Seen {
-        for _ in 0..3 {
+        // One that has to drop tables first is repaired little by little: two exits for each root at most.
+        let most = if self.effort == u32::MAX { 3 } else { 40 };
+        for _ in 0..most {
             self.enter();
             let found = self.translation(gva);
             if let Some(found) = found.filter(|found| Self::allows(*found, access)) {
@@ -465,6 +470,7 @@ impl<G: Tables> Machine<G> {
             } else {
                 Presence::Absent
             };
+            self.shadow.start_exit(self.effort);
             match self
                 .shadow
                 .page_fault(&self.ram, Gva::new(gva), access.error(presence))
@@ -507,7 +513,23 @@ impl<G: Tables> Machine<G> {
     }
 
     pub fn set_pgd(&mut self, root: u64, index: u32) {
-        self.shadow.set_pgd(Gpa::new(root), index).unwrap();
+        self.until_done(|shadow| shadow.set_pgd(Gpa::new(root), index).unwrap());
+    }
+
+    pub fn flush_user(&mut self) {
+        self.until_done(Shadow::flush_user);
+    }
+
+    /// Asks again, in further exits, until it is done.
+    fn until_done(&mut self, mut ask: impl FnMut(&mut Shadow<Pool, Vec<Slot>, G>) -> Progress) {
+        for _ in 0..40 {
+            self.shadow.start_exit(self.effort);
+            if ask(&mut self.shadow) == Progress::Done {
+                return;
+            }
+            self.audit();
+        }
+        panic!("it is never done");
     }
 
     /// Audits the live tables; returns the number of stale translations.

@@ -400,7 +400,7 @@ fn lg_094_the_global_bit_has_no_effect() {
     machine.tables().set(USER[0], LEAF, entry(PAGE, 0x107));
     assert_eq!(machine.access(GVA, READ), frame(PAGE));
     machine.tables().set(USER[0], LEAF, entry(OTHER, 0x107));
-    machine.shadow.flush_user();
+    machine.flush_user();
     assert_eq!(machine.access(GVA, READ), frame(OTHER));
 }
 
@@ -471,7 +471,7 @@ fn lg_090_flags_that_a_generation_does_not_have_kill() {
     let bad = entry(PAGE, 0x27) | PWT;
     machine.tables().set(USER[0], LEAF, bad);
     assert_eq!(machine.access(GVA, READ), frame(PAGE));
-    machine.shadow.flush_user();
+    machine.flush_user();
     machine.shadow.refuse_leaf_flags(PWT);
     let kill = Kill::BadPageTableEntry(bad);
     assert_eq!(machine.access(GVA, READ), Seen::Killed(kill.clone()));
@@ -586,7 +586,7 @@ fn lg_115_flush_user_is_for_the_current_root_below_the_kernel() {
         machine.access(HIGH, READ);
     }
     let repairs = machine.repairs;
-    machine.shadow.flush_user();
+    machine.flush_user();
     machine.access(HIGH, READ);
     machine.load(ROOTS[0]);
     machine.access(GVA, READ);
@@ -610,7 +610,7 @@ fn lg_115_flush_user_reaches_a_table_that_another_root_uses_too() {
         assert_eq!(machine.access(GVA, READ), frame(PAGE));
     }
     map(&machine, 0, OTHER);
-    machine.shadow.flush_user();
+    machine.flush_user();
     assert_eq!(
         machine.access(0, READ),
         frame(PAGE),

@@ -41,6 +41,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         clock: &impl Clock,
     ) -> Result<(), End> {
         count(&mut self.counters.exits, u32::from(trap.vector));
+        self.mmu.start_exit();
         // Some processors let an `iret` at ring 1 enter virtual-8086 mode, where CS is a number of
         // the guest's choosing and says nothing about privilege.
         if regs.eflags & eflags::VM != 0 {
@@ -103,8 +104,11 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         if matches!(fault, Fault::Reflect { .. }) && regs.privilege_level() == 1 {
             // In the middle of a context switch NEW_PGTABLE may still be queued, and the guest's
             // handler would repair a root that is not in use yet, for ever (A42).
-            if self.drain_ring(clock)? == Drained::Calls {
-                fault = self.mmu.page_fault(&self.memory, gva, trap.error)?;
+            match self.drain_ring(clock)? {
+                Drained::Nothing => {}
+                Drained::Calls => fault = self.mmu.page_fault(&self.memory, gva, trap.error)?,
+                // It faults again, and the rest of the ring comes first again.
+                Drained::Part => return Ok(()),
             }
         }
         let error = match fault {
