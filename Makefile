@@ -116,7 +116,7 @@ MICRO_GUESTS := $(patsubst %,build/tests/guests/%.elf,\
 	$(foreach word,$(VINTAGES),$(addsuffix .$(word),$(VINTAGE_GUESTS))) \
 	$(addsuffix .2.6.24,$(FIRST_GUESTS)))
 # Guests that attack their host; those of PAE_ATTACKS need page directories.
-PAE_ATTACKS := many_roots
+PAE_ATTACKS := longest_exits_pae many_roots
 ATTACK_GUESTS := $(patsubst tests/attacks/%.c,build/tests/guests/attacks/%.elf,$(wildcard tests/attacks/*.c))
 MICRO_GUESTS += $(ATTACK_GUESTS)
 MICRO_LIBRARY := $(wildcard tests/guests/lib/*.c tests/guests/lib/*.S)

@@ -31,6 +31,8 @@ enum Place {
 pub(super) struct DeviceAccess {
     pub(super) gva: Gva,
     pub(super) gpa: Gpa,
+    /// What it was allowed for, which is all that the guest's tables were asked.
+    pub(super) kind: AccessKind,
 }
 
 impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
@@ -73,7 +75,11 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         instruction: &MemoryInstruction,
         access: DeviceAccess,
     ) -> Result<Option<[Place; 2]>, Kill> {
-        let first = self.place(regs, instruction.first, access, AccessKind::Write)?;
+        let kind = match instruction.effect {
+            Effect::Compare => AccessKind::Read,
+            Effect::Store | Effect::Exchange => AccessKind::Write,
+        };
+        let first = self.place(regs, instruction.first, access, kind)?;
         let second = self.place(regs, instruction.second, access, AccessKind::Read)?;
         let places = first.zip(second).map(|(first, second)| [first, second]);
         // Without one the guest has changed the instruction since the processor saw it.
@@ -97,7 +103,10 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         let base = self.gdt.descriptor(selector(segment, regs)).base();
         let gva = Gva::new(base.wrapping_add(offset));
         if gva == access.gva {
-            return Ok(Some(Place::Device(access.gpa, width)));
+            // A string instruction that reads and writes one place faults by reading it, so nobody has asked
+            // yet whether it may write there. No driver does this: it gets the fault of a page that is absent.
+            let asked = kind == AccessKind::Read || access.kind == AccessKind::Write;
+            return Ok(asked.then_some(Place::Device(access.gpa, width)));
         }
         // The other operand of a string instruction. The host reads and writes with the kernel's
         // rights, which ring 3 must not borrow.

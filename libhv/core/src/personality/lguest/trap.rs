@@ -115,7 +115,8 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             Fault::Repaired => return Ok(()),
             Fault::Reflect { error } => error,
             Fault::Device(gpa) => {
-                let access = DeviceAccess { gva, gpa };
+                let kind = Access::from_error(trap.error).kind;
+                let access = DeviceAccess { gva, gpa, kind };
                 if self.access_device(regs, access)? == Emulated::Done {
                     return Ok(());
                 }

@@ -12,6 +12,9 @@ const WINDOW: u32 = 0xd000_0000;
 /// What the device's memory holds at first, from every multiple of four on.
 const PATTERN: u32 = 0x8182_8384;
 
+/// Error code of a write; a read has none.
+const WRITE: u32 = 2;
+
 fn machine() -> Machine {
     let mut machine = Machine::initialised();
     machine.load_gate(14, INTERRUPT_GATE);
@@ -26,11 +29,15 @@ fn show(machine: &mut Machine, gva: u32) {
     machine.mmu().device.insert(page, Gpa::new(DEVICE));
 }
 
-/// Runs `code` at CODE, which faults at `gva`.
+/// Runs `code` at CODE, which faults at `gva` by writing, or by reading and writing.
 fn run(machine: &mut Machine, code: &[u8], gva: u32) {
+    fault(machine, code, gva, WRITE);
+}
+
+fn fault(machine: &mut Machine, code: &[u8], gva: u32, error: u32) {
     machine.regs.eip = CODE;
     machine.put(CODE, code);
-    machine.page_fault(gva.into(), 0).unwrap();
+    machine.page_fault(gva.into(), error).unwrap();
 }
 
 fn device_word(machine: &mut Machine, offset: usize) -> u32 {
@@ -409,6 +416,18 @@ fn a_single_step_is_reported_after_the_instruction() {
     machine.enter().unwrap();
     assert_eq!(machine.regs.eip, handler(1));
     assert_eq!(machine.word(machine.regs.esp), CODE + 2);
+}
+
+/// the guest's tables were asked about reading alone.
+#[test]
+fn a40_an_instruction_that_faulted_by_reading_writes_nothing_there() {
+    let mut machine = machine();
+    machine.regs.esi = WINDOW;
+    machine.regs.edi = WINDOW;
+    accesses(&mut machine);
+    fault(&mut machine, &[0xa5], WINDOW, 0);
+    assert_eq!(machine.regs.eip, handler(14));
+    assert_eq!(accesses(&mut machine), []);
 }
 
 proptest! {
