@@ -285,7 +285,7 @@ proptest! {
 
     /// 400 runs of 1,000 steps; a guest that is killed is replaced by the next, with the same memory.
     #[test]
-    fn a_guest_that_keeps_no_rule_reaches_its_own_past_and_nothing_else(
+    fn a17_a18_a22_a39_a_guest_that_keeps_no_rule_reaches_its_own_past_and_nothing_else(
         steps in vec(steps(), 1_000),
         tables in prop_oneof![Just(8_usize), Just(11), Just(100)],
         roots in 1..5_usize,

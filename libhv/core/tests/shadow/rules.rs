@@ -138,7 +138,7 @@ fn r3_an_address_space_ends_by_set_pgd_while_not_current() {
 }
 
 #[test]
-fn r4_a_leaf_shadow_does_not_outlive_its_last_slot() {
+fn a22_r4_a_leaf_shadow_does_not_outlive_its_last_slot() {
     let mut machine = machine();
     map(&machine, 0, PAGE);
     assert_eq!(machine.access(GVA, READ), frame(PAGE));
@@ -282,7 +282,7 @@ fn r6_a_cached_user_part_is_valid_when_its_root_is_loaded_again() {
 }
 
 #[test]
-fn r7_the_current_root_is_never_evicted() {
+fn a21_r7_the_current_root_is_never_evicted() {
     let mut machine = bare(8, 1);
     machine.tables().set_slot(ROOTS[0], GVA, table(USER[0], 7));
     map(&machine, 0, PAGE);
@@ -298,7 +298,7 @@ fn r7_the_current_root_is_never_evicted() {
 }
 
 #[test]
-fn r9_an_announced_value_is_believed_only_as_far_as_memory_agrees() {
+fn a18_r9_an_announced_value_is_believed_only_as_far_as_memory_agrees() {
     let mut machine = machine();
     machine.tables().set(USER[0], LEAF, entry(PAGE, 0x25));
     assert_eq!(machine.access(GVA, READ), frame(PAGE));

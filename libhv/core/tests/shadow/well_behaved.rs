@@ -336,7 +336,7 @@ proptest! {
     /// 400 guests of 1,000 steps, with budgets from comfortable to far too small (A-20, A-21, LG-113), and exits that may
     /// do much or next to nothing.
     #[test]
-    fn a_guest_that_keeps_the_rules_never_sees_the_shadow(
+    fn lg113_a20_a21_a39_a_guest_that_keeps_the_rules_never_sees_the_shadow(
         steps in vec(steps(), 1_000),
         kernel in 0..2_usize,
         tables in prop_oneof![Just(8_usize), Just(12), Just(200)],

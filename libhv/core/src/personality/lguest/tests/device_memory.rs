@@ -113,7 +113,7 @@ fn forms(values: [u32; 8]) -> Vec<(Vec<u8>, u32)> {
 
 /// LG-160, A-36: 8, 16 and 32 bits, in both directions, in every form.
 #[test]
-fn lg160_moves_of_every_form_reach_the_device() {
+fn lg160_a36_moves_of_every_form_reach_the_device() {
     let values = distinct();
     for (operand, address) in forms(values) {
         for register in 0..8_u8 {
@@ -406,7 +406,7 @@ fn an_instruction_may_straddle_pages() {
 
 /// a single step of an instruction that the host carries out is the guest's.
 #[test]
-fn a_single_step_is_reported_after_the_instruction() {
+fn a04_a_single_step_is_reported_after_the_instruction() {
     let mut machine = machine();
     machine.load_gate(1, INTERRUPT_GATE);
     machine.regs.edi = WINDOW;
@@ -434,7 +434,7 @@ proptest! {
     /// whatever the instruction and wherever it faults, the guest goes on or hears of it, and
     /// only the device's own bytes are reached.
     #[test]
-    fn random_code_is_carried_out_or_faults(
+    fn a36_random_code_is_carried_out_or_faults(
         code in prop::collection::vec(any::<u8>(), 1..16),
         registers in prop::array::uniform8(prop_oneof![
             any::<u32>(),

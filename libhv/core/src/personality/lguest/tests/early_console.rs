@@ -9,7 +9,7 @@ use hv_abi::lguest::{Family, Generation, generations};
 
 /// LG-167: at most to the end of RAM; A-29 is the console's own business: it prints bytes.
 #[test]
-fn lg167_notify_prints_the_text_at_an_address_in_ram() {
+fn lg167_a29_notify_prints_the_text_at_an_address_in_ram() {
     let notifying =
         |generation: &&Generation| !matches!(generation.family, Family::G1 | Family::G5);
     for generation in all().filter(notifying) {
