@@ -131,7 +131,10 @@ void guest_main(void)
 	fill_roots();
 	for (u32 i = 0; i < ROOTS; i++)
 		hypercall(LHCALL_SET_PMD, FRAME(roots[i][1]), 0, 0, 0);
-	said("page directories");
+	said("a change in each page directory");
+	fill_one(large);
+	hypercall(LHCALL_SET_PMD, FRAME(large[1]), 0, 0, 0);
+	said("a change in a full one");
 #endif
 	queue_all(LHCALL_LOAD_IDT_ENTRY, zero, 0, 0);
 	said("64 gates");

@@ -2,10 +2,10 @@
 //! generation and two-level tables runs in both modes, everything else in one: told what it is. A few have
 //! to be found out as well.
 
-use hv_tests::matrix::evidence;
 use hv_tests::conformance::world::World;
 use hv_tests::expectation::{Case, Expectation, kill_cases, verdicts};
 use hv_tests::golden::Numbers;
+use hv_tests::matrix::evidence;
 use hv_tests::{block_guest, built, golden};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::collections::BTreeSet;

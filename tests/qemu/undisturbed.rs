@@ -1,8 +1,8 @@
 //! Interrupts of the host's own while the guest runs.
 
 use hv_tests::built;
-use hv_tests::matrix::evidence;
 use hv_tests::expectation::{Expectation, verdicts};
+use hv_tests::matrix::evidence;
 
 /// How QEMU shows a processor that executes the guest, in the two rings.
 const IN_GUEST: [&str; 2] = ["CPL=1", "CPL=3"];

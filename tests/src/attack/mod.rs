@@ -95,9 +95,6 @@ mod tests {
             Attacks::of_test("killed::ud2_at_0::shared"),
             [Setting::Shared]
         );
-        assert_eq!(
-            Attacks::of_test("tests::a12_only_ring_1"),
-            [Setting::Host]
-        );
+        assert_eq!(Attacks::of_test("tests::a12_only_ring_1"), [Setting::Host]);
     }
 }

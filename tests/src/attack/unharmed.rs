@@ -20,7 +20,10 @@ const BROKEN: &str = "libhv: ";
 pub fn unharmed(outcome: &Outcome) -> Result<(), String> {
     let ended_by_itself = matches!(outcome.end, End::Host(0 | 3 | 4));
     if !ended_by_itself || outcome.stop().is_empty() {
-        return Err(format!("the host did not come to its own end: {:?}", outcome.end));
+        return Err(format!(
+            "the host did not come to its own end: {:?}",
+            outcome.end
+        ));
     }
     let console = outcome.text();
     if let Some(line) = console.lines().find(|line| line.starts_with(BROKEN)) {
@@ -59,7 +62,9 @@ fn quick(log: &[LogLine]) -> Result<(), String> {
     for (kind, instructions) in exits(log) {
         measured += 1;
         if instructions > LONGEST_EXIT {
-            return Err(format!("an exit for {kind} took {instructions} instructions"));
+            return Err(format!(
+                "an exit for {kind} took {instructions} instructions"
+            ));
         }
     }
     match measured {

@@ -96,7 +96,10 @@ fn numbers_in_name<S: Series>(name: &str) -> Vec<u16> {
             range_from = numbers.last().copied();
             continue;
         }
-        if ALL_LETTERS.iter().any(|all| before.eq_ignore_ascii_case(all)) {
+        if ALL_LETTERS
+            .iter()
+            .any(|all| before.eq_ignore_ascii_case(all))
+        {
             letters = before.into();
         } else if !before.is_empty() {
             break;

@@ -46,10 +46,7 @@ pub struct Matrix<S> {
 
 impl<S: Series> Matrix<S> {
     /// Judges every statement.
-    pub fn new(
-        statements: &[Statement<S::Setting>],
-        evidence: &Evidence<S::Setting>,
-    ) -> Self {
+    pub fn new(statements: &[Statement<S::Setting>], evidence: &Evidence<S::Setting>) -> Self {
         let rows = statements
             .iter()
             .map(|statement| Row {
@@ -80,7 +77,8 @@ impl<S: Series> Matrix<S> {
 
     /// Passed, failed and skipped (not applicable).
     pub fn totals(&self) -> [usize; 3] {
-        let count = |wanted: fn(&Row<S>) -> bool| self.rows.iter().filter(|row| wanted(row)).count();
+        let count =
+            |wanted: fn(&Row<S>) -> bool| self.rows.iter().filter(|row| wanted(row)).count();
         [
             count(|row| matches!(row.result, Ok(Shown::Pass(_)))),
             count(|row| row.result.is_err()),
@@ -118,7 +116,11 @@ fn judge<T: Copy + Ord + fmt::Display>(
     {
         return Err(format!("{}; {}", failed.source, statement.text));
     }
-    let shown = |setting: &&T| about.iter().any(|verdict| verdict.settings.contains(setting));
+    let shown = |setting: &&T| {
+        about
+            .iter()
+            .any(|verdict| verdict.settings.contains(setting))
+    };
     let missing: Vec<&T> = groups
         .iter()
         .filter(|group| !group.iter().any(|setting| shown(&setting)))

@@ -76,7 +76,11 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
 
     pub(super) fn ids(&self) -> impl Iterator<Item = TableId> + '_ {
         let slots = self.slots.as_ref().iter().enumerate();
-        let exists = |slot: &Slot| slot.table.as_ref().is_some_and(|table| table.age == self.age);
+        let exists = |slot: &Slot| {
+            slot.table
+                .as_ref()
+                .is_some_and(|table| table.age == self.age)
+        };
         slots
             .filter(move |(_, slot)| exists(slot))
             .filter_map(|(number, _)| TableId::new(number))

@@ -55,6 +55,8 @@ pub(super) enum Reply {
     None,
     /// A value for EAX.
     Eax(u32),
+    /// Nothing, but a device had to do with it, which takes long: it is the last call of this exit.
+    Long,
     /// The call is to be made again: it takes longer than one exit should.
     Unfinished,
 }
@@ -92,7 +94,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             return Ok(());
         }
         match self.execute(&call, clock)? {
-            Reply::None => {}
+            Reply::None | Reply::Long => {}
             Reply::Eax(value) => regs.eax = value,
             Reply::Unfinished => {
                 regs.eip = regs.eip.wrapping_sub(INT_LENGTH);
@@ -162,9 +164,15 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             Hypercall::LoadGdtEntry => {
                 self.load_descriptor(first, Descriptor::from_words(second, third))?
             }
-            Hypercall::Notify => self.notify(first)?,
+            Hypercall::Notify => {
+                self.notify(first)?;
+                return Ok(Reply::Long);
+            }
             Hypercall::BindDma => return Ok(Reply::Eax(self.bind_dma(first, second, third)?)),
-            Hypercall::SendDma => self.send_dma(first, Gpa::from(second))?,
+            Hypercall::SendDma => {
+                self.send_dma(first, Gpa::from(second))?;
+                return Ok(Reply::Long);
+            }
         }
         Ok(Reply::None)
     }

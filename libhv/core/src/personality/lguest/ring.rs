@@ -79,7 +79,8 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             let call = Call::from_slot(&bytes, slots);
             count(&mut self.counters.queued_calls, call.number);
             // A call that was queued has no EAX to answer into.
-            if self.execute(&call, clock)? == Reply::Unfinished {
+            let reply = self.execute(&call, clock)?;
+            if reply == Reply::Unfinished {
                 return Ok(Drained::Part);
             }
             self.cursor.advance();
@@ -87,7 +88,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             self.memory
                 .write(done, &[data::SLOT_EMPTY])
                 .map_err(Kill::from)?;
-            if self.mmu.is_tired() {
+            if reply == Reply::Long || self.mmu.is_tired() {
                 return Ok(Drained::Part);
             }
         }

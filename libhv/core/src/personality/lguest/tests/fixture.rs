@@ -243,7 +243,8 @@ impl Mmu for FakeMmu {
     }
 
     fn set_pgd(&mut self, _: &impl GuestMemory, root: Gpa, index: u32) -> Result<Progress, Kill> {
-        self.tell(Told::SetPgd(root.raw(), index)).map(|()| Progress::Done)
+        self.tell(Told::SetPgd(root.raw(), index))
+            .map(|()| Progress::Done)
     }
 
     fn set_pmd(

@@ -161,6 +161,11 @@ fn a39_a_slot_that_is_not_finished_is_run_again() {
     machine.call(hypercall::FLUSH_ASYNC, [0; 3]).unwrap();
     assert_eq!(machine.regs.eip, eip);
     let told = machine.told();
-    let flushes = [Told::FlushUser, Told::FlushUser, Told::FlushUser, Told::FlushAll];
+    let flushes = [
+        Told::FlushUser,
+        Told::FlushUser,
+        Told::FlushUser,
+        Told::FlushAll,
+    ];
     assert_eq!(told, flushes);
 }
