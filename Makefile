@@ -89,7 +89,7 @@ KERNEL_2.6.34 := 20634
 # host's work, and what every instruction has to survive does not depend on the guest's ABI.
 NEWEST_GUESTS := block counts devices fold interrupted io mmio tables_hidden
 # Calls and ranges that the newest generation has no more.
-OLD_GUESTS := console noirq
+OLD_GUESTS := console noirq texts
 # A flag that only the first two kernels were refused.
 FIRST_GUESTS := write_through
 # Linear mode came with 3.1.
@@ -276,7 +276,7 @@ attack: need-qemu $(MICRO_GUESTS) $(TESTED)/linux.elf
 	@$(call say,running the attacks; the output of the tests goes to $(ATTACK))
 	-$(Q)cargo test -p hv-core --no-fail-fast >$(ATTACK)/core.log
 	-$(Q)$(IN_QEMU) HV_VERDICTS=$(CURDIR)/$(ATTACK)/verdicts.log \
-		cargo test -p hv-tests --no-fail-fast --test attacks --test interruptions >$(ATTACK)/qemu.log
+		cargo test -p hv-tests --no-fail-fast --test attacks --test interruptions --test undisturbed >$(ATTACK)/qemu.log
 	-$(Q)$(foreach mode,shared isolated,$(IN_QEMU) HV_VERDICTS=$(CURDIR)/$(ATTACK)/verdicts.log \
 		cargo test -p hv-tests --no-fail-fast --test micro_guests -- $(mode) >$(ATTACK)/$(mode).log;)
 	$(Q)cargo run $(CARGO_QUIET) -p hv-tests --bin matrix -- attack $(ATTACK)/*.log

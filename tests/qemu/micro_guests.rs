@@ -2,6 +2,7 @@
 //! generation and two-level tables runs in both modes, everything else in one: told what it is. A few have
 //! to be found out as well.
 
+use hv_tests::attack::unharmed::unharmed;
 use hv_tests::conformance::world::World;
 use hv_tests::expectation::{Case, Expectation, kill_cases, verdicts};
 use hv_tests::golden::Numbers;
@@ -169,10 +170,11 @@ fn run_in_world(
         String::new()
     };
     let outcome = built::hosting(&built::micro_guest(&name), "")
-        .command_line(words)
+        .command_line(format!("log=debug {words}"))
         .run()?;
     let judge = || {
         expectation.check(&outcome)?;
+        unharmed(&outcome)?;
         if expectation.status == 0 {
             verdicts(&outcome.text())?;
         }
@@ -239,7 +241,7 @@ fn run_guest(guest: &str, mode: &str, expectation: &Expectation) -> Result<(), F
         "block" => built::hosting_with_disk(&kernel, "", &block_guest::disk()),
         _ => built::hosting(&kernel, ""),
     };
-    let machine = machine.command_line(format!("mode={mode}"));
+    let machine = machine.command_line(format!("log=debug mode={mode}"));
     let outcome = machine.run()?;
     let console = outcome.text();
     let counts = counts(&console);
@@ -253,6 +255,7 @@ fn run_guest(guest: &str, mode: &str, expectation: &Expectation) -> Result<(), F
         if expectation.status == 0 && counts.is_empty() {
             verdicts(&console)?;
         }
+        unharmed(&outcome)?;
         if mode == MODES[0] {
             within_limits(&counts)?;
         }

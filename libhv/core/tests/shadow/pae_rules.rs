@@ -280,7 +280,8 @@ fn a_first_root_outside_ram_kills_in_every_format() {
 #[test]
 fn a20_two_to_the_twentieth_roots_take_no_more_than_a_few() {
     const ROOT: u64 = 32;
-    let mut machine = Guest::new(((1 << 20) * ROOT >> 12) as usize, 40, 4);
+    const FRAMES: u64 = ROOT * (1 << 20) / 4096;
+    let mut machine = Guest::new(FRAMES as usize, 40, 4);
     for root in 0..1 << 20 {
         machine.load(root * ROOT);
         if root % 257 == 0 {
