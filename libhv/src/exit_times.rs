@@ -41,6 +41,20 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Its place in the table; past the end for a call that there is not, which ends the guest.
+    fn place(self) -> usize {
+        match self {
+            Kind::Call(number) if (number as usize) < CALLS => number as usize,
+            Kind::Call(_) => KINDS,
+            Kind::Trap(vector) => CALLS + usize::from(vector),
+            Kind::Software => CALLS + TRAPS,
+            Kind::Interrupt => CALLS + TRAPS + 1,
+            Kind::Wake => CALLS + TRAPS + 2,
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -53,33 +67,25 @@ impl fmt::Display for Kind {
     }
 }
 
-/// An exit that is being handled.
-#[derive(Clone, Copy, Debug)]
-struct Running {
-    kind: Kind,
-    since: u64,
-}
+/// Places in the table of kinds: calls, traps, and the three others.
+const KINDS: usize = CALLS + TRAPS + 3;
 
-/// The longest exit of each kind so far, in counts of the time-stamp counter.
+/// The longest exit of each kind so far, in counts of the time-stamp counter. What it costs is a cost of every
+/// exit, so it is but a table.
 #[derive(Debug)]
 pub(crate) struct ExitTimes {
-    running: Option<Running>,
-    calls: [u64; CALLS],
-    traps: [u64; TRAPS],
-    software: u64,
-    interrupt: u64,
-    wake: u64,
+    longest: [u64; KINDS],
+    kind: Kind,
+    /// When the exit began; `None` while the guest runs or the host sleeps.
+    since: Option<u64>,
 }
 
 impl Default for ExitTimes {
     fn default() -> Self {
         Self {
-            running: None,
-            calls: [0; CALLS],
-            traps: [0; TRAPS],
-            software: 0,
-            interrupt: 0,
-            wake: 0,
+            longest: [0; KINDS],
+            kind: Kind::Wake,
+            since: None,
         }
     }
 }
@@ -87,50 +93,34 @@ impl Default for ExitTimes {
 impl ExitTimes {
     /// The guest was left.
     pub(crate) fn begin(&mut self, kind: Kind) {
-        self.running = Some(Running { kind, since: tsc() });
+        self.kind = kind;
+        self.since = Some(tsc());
     }
 
     /// The guest is about to be entered, or the host to sleep.
     pub(crate) fn end(&mut self) {
-        let Some(Running { kind, since }) = self.running.take() else {
-            return;
-        };
-        let took = tsc().wrapping_sub(since);
-        if let Some(longest) = self.longest_mut(kind) {
-            *longest = took.max(*longest);
+        if let Some(since) = self.since.take() {
+            let took = tsc().wrapping_sub(since);
+            if let Some(longest) = self.longest.get_mut(self.kind.place()) {
+                *longest = took.max(*longest);
+            }
         }
     }
 
     /// Does something that is no part of the exit.
-    pub(crate) fn apart<T>(&mut self, action: impl FnOnce() -> T) -> T {
+    pub(crate) fn apart(&mut self, action: impl FnOnce()) {
         let before = tsc();
-        let result = action();
-        if let Some(running) = &mut self.running {
-            running.since = running.since.wrapping_add(tsc().wrapping_sub(before));
-        }
-        result
-    }
-
-    fn longest_mut(&mut self, kind: Kind) -> Option<&mut u64> {
-        match kind {
-            Kind::Call(number) => self.calls.get_mut(number as usize),
-            Kind::Trap(vector) => self.traps.get_mut(usize::from(vector)),
-            Kind::Software => Some(&mut self.software),
-            Kind::Interrupt => Some(&mut self.interrupt),
-            Kind::Wake => Some(&mut self.wake),
-        }
+        action();
+        let took = tsc().wrapping_sub(before);
+        self.since = self.since.map(|since| since.wrapping_add(took));
     }
 
     /// Logs the longest of each kind that there was.
     pub(crate) fn report(&self) {
-        let calls = (0..).map(Kind::Call).zip(self.calls);
-        let traps = (0..).map(Kind::Trap).zip(self.traps);
-        let others = [
-            (Kind::Software, self.software),
-            (Kind::Interrupt, self.interrupt),
-            (Kind::Wake, self.wake),
-        ];
-        for (kind, longest) in calls.chain(traps).chain(others) {
+        let calls = (0..CALLS as u32).map(Kind::Call);
+        let traps = (0..TRAPS as u8).map(Kind::Trap);
+        let others = [Kind::Software, Kind::Interrupt, Kind::Wake];
+        for (kind, longest) in calls.chain(traps).chain(others).zip(self.longest) {
             if longest != 0 {
                 hv_hw::log_debug!(
                     "longest exit: {}, {=u64} instructions",

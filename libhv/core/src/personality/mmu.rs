@@ -5,20 +5,14 @@ use crate::frames::TablePool;
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
 use crate::paging::{Access, AccessKind, Format, Privilege};
-use crate::shadow::{
-    AnyFormatShadow, EFFORT_OF_AN_EXIT, Fault, NoMiddleTables, Progress, Shadow, Slot, with_shadow,
-};
+use crate::shadow::{AnyFormatShadow, Fault, NoMiddleTables, Progress, Shadow, Slot, with_shadow};
 
 /// Memory translation of one guest, as a personality needs it.
 ///
 /// A `Kill` from any of these methods means that the guest's tables hold something this ABI does not
 /// have, or that its stack is gone.
 pub trait Mmu {
-    /// The guest was left: what follows is one exit's work, of which there is a limit.
-    fn start_exit(&mut self);
-
-    /// Whether the limit is reached. What has been asked for and is not unfinished will still be done, but the
-    /// guest should run before anything else is asked for.
+    /// Whether this exit has had its share of work: the guest should run before anything else is asked for.
     fn is_tired(&self) -> bool;
 
     /// The processor could not translate `gva`; `error` is its error code.
@@ -89,10 +83,6 @@ pub trait Mmu {
 }
 
 impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T, S, F> {
-    fn start_exit(&mut self) {
-        Shadow::start_exit(self, EFFORT_OF_AN_EXIT);
-    }
-
     fn is_tired(&self) -> bool {
         Shadow::is_tired(self)
     }
@@ -180,10 +170,6 @@ where
     T: TablePool + Default,
     S: AsRef<[Slot]> + AsMut<[Slot]> + Default,
 {
-    fn start_exit(&mut self) {
-        AnyFormatShadow::start_exit(self, EFFORT_OF_AN_EXIT);
-    }
-
     fn is_tired(&self) -> bool {
         AnyFormatShadow::is_tired(self)
     }

@@ -75,9 +75,9 @@ const VISIT_OF_A_ROOT: u32 = 8;
 /// The limit of one exit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct ExitLimit {
-    /// [`Tables::effort`] at its start.
+    /// [`Tables::effort`] when it began.
     began: u32,
-    /// How much more it may become before nothing long is begun any more.
+    /// How much more that may become before nothing long is begun any more.
     most: u32,
 }
 
@@ -155,8 +155,7 @@ pub struct Shadow<T, S, F = TwoLevel> {
     refused_leaf_flags: u64,
     invalidation: Invalidation,
     statistics: Statistics,
-    /// What this exit may still do.
-    exit: Option<ExitLimit>,
+    exit: ExitLimit,
     format: PhantomData<F>,
 }
 
@@ -175,24 +174,24 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             refused_leaf_flags: 0,
             invalidation: Invalidation::None,
             statistics: Statistics::default(),
-            exit: None,
+            exit: ExitLimit {
+                began: 0,
+                most: u32::MAX,
+            },
             format: PhantomData,
         }
     }
 
-    /// The guest was left: until this is said again, the shadow begins nothing long once it has looked at `most`
-    /// entries; for a guest, [`EFFORT_OF_AN_EXIT`]. It has to be enough to visit all roots, so that a change to
-    /// all of them ends. Before it is said there is no limit.
-    pub fn start_exit(&mut self, most: u32) {
-        let began = self.tables.effort();
-        self.exit = Some(ExitLimit { began, most });
+    /// From now on nothing long is begun in an exit that has looked at `most` entries; for a guest,
+    /// [`EFFORT_OF_AN_EXIT`]. It has to be enough to visit all roots, so that a change to all of them ends.
+    /// Before it is said there is no limit. An exit ends with [`Shadow::take_invalidation`].
+    pub fn limit_exits(&mut self, most: u32) {
+        self.exit.most = most;
     }
 
-    /// Whether the limit is reached.
+    /// Whether this exit has reached the limit.
     pub fn is_tired(&self) -> bool {
-        self.exit.is_some_and(|ExitLimit { began, most }| {
-            self.tables.effort().wrapping_sub(began) > most
-        })
+        self.tables.effort().wrapping_sub(self.exit.began) > self.exit.most
     }
 
     /// The page-directory-pointer table for the current root; `None` while nothing is mapped.
@@ -200,9 +199,10 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         self.tables.address(self.current_table?)
     }
 
-    /// What the processor has to forget before the guest runs again. A root that differs from the one
+    /// The guest is about to run again: what the processor has to forget before. A root that differs from the one
     /// it last ran on has to be loaded in any case.
     pub fn take_invalidation(&mut self) -> Invalidation {
+        self.exit.began = self.tables.effort();
         match self.invalidation {
             // The common case moves nothing.
             Invalidation::None => Invalidation::None,

@@ -294,11 +294,11 @@ proptest! {
     ) {
         let kernel = KERNELS[kernel];
         let mut guest = Guest::new(kernel, tables, roots);
-        guest.machine.effort = effort;
+        guest.machine.limit_exits(effort);
         for (count, step) in steps.into_iter().enumerate() {
             if !guest.step(step) {
                 let mut next = Guest::new(kernel, tables, roots);
-                next.machine.effort = effort;
+                next.machine.limit_exits(effort);
                 let old = std::mem::replace(&mut guest, next);
                 for at in (0..FRAMES << 12).step_by(8) {
                     let at = Gpa::new(at);

@@ -357,8 +357,7 @@ pub struct Machine<G: Tables> {
     upper: HashMap<u32, (Hpa, u64)>,
     /// Page faults that the host repaired.
     pub repairs: u64,
-    /// What the shadow may do in one exit.
-    pub effort: u32,
+    effort: u32,
 }
 
 impl<G: Tables> Machine<G> {
@@ -470,7 +469,6 @@ impl<G: Tables> Machine<G> {
             } else {
                 Presence::Absent
             };
-            self.shadow.start_exit(self.effort);
             match self
                 .shadow
                 .page_fault(&self.ram, Gva::new(gva), access.error(presence))
@@ -523,13 +521,19 @@ impl<G: Tables> Machine<G> {
     /// Asks again, in further exits, until it is done.
     fn until_done(&mut self, mut ask: impl FnMut(&mut Shadow<Pool, Vec<Slot>, G>) -> Progress) {
         for _ in 0..40 {
-            self.shadow.start_exit(self.effort);
+            self.enter();
             if ask(&mut self.shadow) == Progress::Done {
                 return;
             }
             self.audit();
         }
         panic!("it is never done");
+    }
+
+    /// What the shadow may do in one exit, in entries looked at.
+    pub fn limit_exits(&mut self, most: u32) {
+        self.effort = most;
+        self.shadow.limit_exits(most);
     }
 
     /// Audits the live tables; returns the number of stale translations.

@@ -344,7 +344,7 @@ proptest! {
         effort in prop_oneof![Just(50_u32), Just(300), Just(u32::MAX)],
     ) {
         let mut guest = Guest::new(KERNELS[kernel], tables, roots);
-        guest.machine.effort = effort;
+        guest.machine.limit_exits(effort);
         for (count, step) in steps.into_iter().enumerate() {
             guest.step(step);
             if count % 50 == 0 {

@@ -11,7 +11,8 @@ use crate::address::{Gpa, Gva, PAGE_SIZE};
 use crate::device::{Devices, NoDevice, Width};
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
-use crate::personality::{AccessKind, Mmu};
+use crate::paging::{Access, Presence, Privilege};
+use crate::personality::{AccessKind, Fault, Mmu};
 use crate::registers::{Registers, eflags};
 
 /// Direction flag: string instructions go down.
@@ -51,6 +52,10 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         };
         let count_left = !instruction.strides.repeated || regs.ecx != 0;
         if count_left {
+            if let Some(error) = self.refused_write(regs, &instruction, access)? {
+                self.reflect_page_fault(regs, access.gva, error)?;
+                return Ok(Emulated::Faulted);
+            }
             let Some(places) = self.places(regs, &instruction, access)? else {
                 return Ok(Emulated::No);
             };
@@ -68,6 +73,40 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         Ok(Emulated::Done)
     }
 
+    /// The error code of the page fault with which the guest's tables refuse to have `access` written to, for an
+    /// instruction whose fault was one of reading: those that read first may fault so, and nobody has asked
+    /// about writing yet.
+    fn refused_write(
+        &mut self,
+        regs: &Registers,
+        instruction: &MemoryInstruction,
+        access: DeviceAccess,
+    ) -> Result<Option<u32>, Kill> {
+        let Operand::Memory(segment, offset) = instruction.first.0 else {
+            return Ok(None);
+        };
+        let base = self.gdt.descriptor(selector(segment, regs)).base();
+        let is_there = base.wrapping_add(offset) == access.gva.raw();
+        let was_asked = access.kind == AccessKind::Write;
+        if was_asked || !is_there || instruction.effect == Effect::Compare {
+            return Ok(None);
+        }
+        let write = Access {
+            kind: AccessKind::Write,
+            privilege: match regs.privilege_level() {
+                3 => Privilege::User,
+                _ => Privilege::Supervisor,
+            },
+        };
+        let error = write.error(Presence::Absent);
+        Ok(
+            match self.mmu.page_fault(&self.memory, access.gva, error)? {
+                Fault::Reflect { error } => Some(error),
+                Fault::Device(_) | Fault::Repaired => None,
+            },
+        )
+    }
+
     /// Both operands' places; `None` when one has none, or neither is the device.
     fn places(
         &mut self,
@@ -75,11 +114,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         instruction: &MemoryInstruction,
         access: DeviceAccess,
     ) -> Result<Option<[Place; 2]>, Kill> {
-        let kind = match instruction.effect {
-            Effect::Compare => AccessKind::Read,
-            Effect::Store | Effect::Exchange => AccessKind::Write,
-        };
-        let first = self.place(regs, instruction.first, access, kind)?;
+        let first = self.place(regs, instruction.first, access, AccessKind::Write)?;
         let second = self.place(regs, instruction.second, access, AccessKind::Read)?;
         let places = first.zip(second).map(|(first, second)| [first, second]);
         // Without one the guest has changed the instruction since the processor saw it.
@@ -103,10 +138,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         let base = self.gdt.descriptor(selector(segment, regs)).base();
         let gva = Gva::new(base.wrapping_add(offset));
         if gva == access.gva {
-            // A string instruction that reads and writes one place faults by reading it, so nobody has asked
-            // yet whether it may write there. No driver does this: it gets the fault of a page that is absent.
-            let asked = kind == AccessKind::Read || access.kind == AccessKind::Write;
-            return Ok(asked.then_some(Place::Device(access.gpa, width)));
+            return Ok(Some(Place::Device(access.gpa, width)));
         }
         // The other operand of a string instruction. The host reads and writes with the kernel's
         // rights, which ring 3 must not borrow.

@@ -41,7 +41,6 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         clock: &impl Clock,
     ) -> Result<(), End> {
         count(&mut self.counters.exits, u32::from(trap.vector));
-        self.mmu.start_exit();
         // Some processors let an `iret` at ring 1 enter virtual-8086 mode, where CS is a number of
         // the guest's choosing and says nothing about privilege.
         if regs.eflags & eflags::VM != 0 {
@@ -117,8 +116,9 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             Fault::Device(gpa) => {
                 let kind = Access::from_error(trap.error).kind;
                 let access = DeviceAccess { gva, gpa, kind };
-                if self.access_device(regs, access)? == Emulated::Done {
-                    return Ok(());
+                match self.access_device(regs, access)? {
+                    Emulated::Done | Emulated::Faulted => return Ok(()),
+                    Emulated::No => {}
                 }
                 // As if nothing were mapped there.
                 Access::from_error(trap.error).error(Presence::Absent)

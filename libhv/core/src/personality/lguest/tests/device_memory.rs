@@ -418,16 +418,28 @@ fn a04_a_single_step_is_reported_after_the_instruction() {
     assert_eq!(machine.word(machine.regs.esp), CODE + 2);
 }
 
-/// the guest's tables were asked about reading alone.
+/// some instructions fault by reading, although they write to the same place.
 #[test]
-fn a40_an_instruction_that_faulted_by_reading_writes_nothing_there() {
-    let mut machine = machine();
-    machine.regs.esi = WINDOW;
-    machine.regs.edi = WINDOW;
-    accesses(&mut machine);
-    fault(&mut machine, &[0xa5], WINDOW, 0);
-    assert_eq!(machine.regs.eip, handler(14));
-    assert_eq!(accesses(&mut machine), []);
+fn a40_an_instruction_that_faulted_by_reading_writes_only_where_it_may() {
+    const MOVSD: [u8; 1] = [0xa5];
+    const ADD: [u8; 2] = [0x01, 0x06];
+    for code in [MOVSD.as_slice(), &ADD] {
+        let mut machine = machine();
+        machine.regs.esi = WINDOW;
+        machine.regs.edi = WINDOW;
+        fault(&mut machine, code, WINDOW, 0);
+        assert_eq!(machine.regs.eip, CODE + code.len() as u32, "it may");
+
+        machine.regs.esi = WINDOW;
+        machine.regs.edi = WINDOW;
+        machine.mmu().read_only.insert(WINDOW);
+        accesses(&mut machine);
+        fault(&mut machine, code, WINDOW, 0);
+        assert_eq!(machine.regs.eip, handler(14));
+        assert_eq!(accesses(&mut machine), []);
+        let error = machine.word(machine.regs.esp);
+        assert_eq!(error, 3, "a write to a present page");
+    }
 }
 
 proptest! {

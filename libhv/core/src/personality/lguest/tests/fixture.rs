@@ -169,10 +169,6 @@ impl FakeMmu {
 }
 
 impl Mmu for FakeMmu {
-    fn start_exit(&mut self) {
-        self.calls_in_exit = 0;
-    }
-
     fn is_tired(&self) -> bool {
         self.tires_after
             .is_some_and(|calls| self.calls_in_exit >= calls)
@@ -189,7 +185,12 @@ impl Mmu for FakeMmu {
         if self.demand.remove(&gva.page_start().raw()) {
             return Ok(Fault::Repaired);
         }
-        if let Some(page) = self.device.get(&gva.page_start().raw()) {
+        let refused = error & 2 != 0 && self.read_only.contains(&gva.page_start().raw());
+        if let Some(page) = self
+            .device
+            .get(&gva.page_start().raw())
+            .filter(|_| !refused)
+        {
             return Ok(Fault::Device(page.wrapping_add(gva.page_offset().into())));
         }
         let present = u32::from(!self.unmapped.contains(&gva.page_start().raw()));
@@ -523,6 +524,7 @@ impl Machine {
 
     pub(super) fn call(&mut self, number: u32, arguments: [u32; 3]) -> Result<(), End> {
         self.load_call(self.guest.generation(), number, arguments);
+        self.mmu().calls_in_exit = 0;
         self.trap(31, 0)
     }
 
