@@ -29,6 +29,7 @@ help:
 	@echo 'make run APP=linux KERNEL=f [INITRD=f] [CMDLINE=s] [MEM=MiB] [DISK=f] [NET=user]'
 	@echo '                        that kernel; DISK="f g" for several disks'
 	@echo 'make test [UPDATE=1]    all tests; UPDATE=1 rewrites the golden logs'
+	@echo 'make attack             the attack suite: what hostile guests try, and what comes of it'
 	@echo 'make conformance        the LG matrix: what the tests show about each statement of the ABI'
 	@echo 'make check              format, lints, documents, licences'
 	@echo 'make image [ISO=1]      prints the path of a bootable ELF file, or of a GRUB ISO'
@@ -90,7 +91,7 @@ KERNEL_2.6.34 := 20634
 # host's work, and what every instruction has to survive does not depend on the guest's ABI.
 NEWEST_GUESTS := block counts devices fold interrupted io mmio tables_hidden
 # Calls and ranges that the newest generation has no more.
-OLD_GUESTS := console dma_bus lguest_bus noirq
+OLD_GUESTS := console dma_bus lguest_bus noirq texts
 # The bus of G1, and that of G2 to G4.
 DMA_GUESTS := dma_bus
 BUS_GUESTS := lguest_bus
@@ -119,6 +120,10 @@ MICRO_GUESTS := $(patsubst %,build/tests/guests/%.elf,\
 	$(foreach word,$(GENERATIONS) $(PAE_WORDS),$(addsuffix .$(word),$(guests_of_$(word)))) \
 	$(foreach word,$(VINTAGES),$(addsuffix .$(word),$(VINTAGE_GUESTS))) \
 	$(addsuffix .2.6.24,$(FIRST_GUESTS)))
+# Guests that attack their host; those of PAE_ATTACKS need page directories.
+PAE_ATTACKS := longest_exits_pae many_roots
+ATTACK_GUESTS := $(patsubst tests/attacks/%.c,build/tests/guests/attacks/%.elf,$(wildcard tests/attacks/*.c))
+MICRO_GUESTS += $(ATTACK_GUESTS)
 MICRO_LIBRARY := $(wildcard tests/guests/lib/*.c tests/guests/lib/*.S)
 MICRO_HEADERS := $(wildcard tests/guests/lib/*.h)
 
@@ -128,6 +133,13 @@ build/guests/%.elf: $$(wildcard apps/guests/%/*) linker/guest.ld Makefile
 	@rm -rf $(@:.elf=.objects) && mkdir -p $(@:.elf=.objects)
 	$(Q)cd $(@:.elf=.objects) && $(GUEST_CC) -I$(CURDIR)/apps/guests/$* -c $(abspath $(filter %.c %.S,$^))
 	$(Q)$(GUEST_CC) $(@:.elf=.objects)/*.o $(GUEST_LD),-T,linker/guest.ld -o $@
+
+ATTACK_HEADERS := $(wildcard tests/attacks/*.h)
+$(ATTACK_GUESTS): build/tests/guests/attacks/%.elf: tests/attacks/%.c $(ATTACK_HEADERS) $(MICRO_HEADERS) \
+		build/tests/guests/library$$(if $$(filter $$*,$(PAE_ATTACKS)),.pae).o tests/guests/guest.ld Makefile
+	@mkdir -p $(@D)
+	$(Q)$(GUEST_CC) $(if $(filter $*,$(PAE_ATTACKS)),-DPAE=1) -Itests/guests/lib $(filter %.c %.o,$^) \
+		$(GUEST_LD),-T,tests/guests/guest.ld -o $@
 
 # An exact rule comes before the pattern below, which would give these guests two levels.
 $(PAE_GUESTS:%=build/tests/guests/%.elf): build/tests/guests/%.elf: tests/guests/%.c build/tests/guests/library.pae.o
@@ -282,7 +294,21 @@ conformance: need-qemu $(MICRO_GUESTS) $(TESTED)/linux.elf $(TESTED)/api.elf
 	-$(Q)$(IN_QEMU) HV_VERDICTS=$(CURDIR)/$(CONFORMANCE)/verdicts.log \
 		cargo test -p hv-tests --no-fail-fast --test micro_guests --test api --test undisturbed \
 		-- --skip isolated --skip detected >$(CONFORMANCE)/qemu.log
-	$(Q)cargo run $(CARGO_QUIET) -p hv-tests --bin conformance -- $(CONFORMANCE)/*.log
+	$(Q)cargo run $(CARGO_QUIET) -p hv-tests --bin matrix -- conformance $(CONFORMANCE)/*.log
+
+# The tests of hv-core that have an A number in their name, the guests of tests/attacks, and what micro
+# guests of tests/guests show of the same in both modes.
+ATTACK := build/attack
+.PHONY: attack
+attack: need-qemu $(MICRO_GUESTS) $(TESTED)/linux.elf
+	@rm -rf $(ATTACK) && mkdir -p $(ATTACK)
+	@$(call say,running the attacks; the output of the tests goes to $(ATTACK))
+	-$(Q)cargo test -p hv-core --no-fail-fast >$(ATTACK)/core.log
+	-$(Q)$(IN_QEMU) HV_VERDICTS=$(CURDIR)/$(ATTACK)/verdicts.log \
+		cargo test -p hv-tests --no-fail-fast --test attacks --test interruptions --test undisturbed >$(ATTACK)/qemu.log
+	-$(Q)$(foreach mode,shared isolated,$(IN_QEMU) HV_VERDICTS=$(CURDIR)/$(ATTACK)/verdicts.log \
+		cargo test -p hv-tests --no-fail-fast --test micro_guests -- $(mode) >$(ATTACK)/$(mode).log;)
+	$(Q)cargo run $(CARGO_QUIET) -p hv-tests --bin matrix -- attack $(ATTACK)/*.log
 
 .PHONY: check
 check: $(GUESTS)

@@ -19,12 +19,10 @@ pub(crate) struct Auditor {
 }
 
 impl Auditor {
-    /// The guest has exited, and what had to be done about it has been.
-    pub(crate) fn after_exit(&mut self, guest: &HostLguest) {
+    /// The guest has exited, and what had to be done about it has been. Whether it is time for an audit.
+    pub(crate) fn is_due(&mut self) -> bool {
         self.exits += 1;
-        if self.exits <= EVERY_ONE_OF_THE_FIRST || self.exits.is_multiple_of(PERIOD) {
-            self.audit(guest);
-        }
+        self.exits <= EVERY_ONE_OF_THE_FIRST || self.exits.is_multiple_of(PERIOD)
     }
 
     /// The guest has ended.
@@ -38,9 +36,11 @@ impl Auditor {
         );
     }
 
+    /// Looks at every table.
+    ///
     /// # Panics
     /// When the shadow holds what it must not: the host cannot be trusted any more.
-    fn audit(&mut self, guest: &HostLguest) -> AuditReport {
+    pub(crate) fn audit(&mut self, guest: &HostLguest) -> AuditReport {
         match guest.mmu().audit(guest.memory()) {
             Ok(report) => {
                 self.audits += 1;

@@ -48,6 +48,8 @@ pub struct Guest {
     machine_checks: LogLimit,
     #[cfg(feature = "audit")]
     auditor: crate::audit::Auditor,
+    #[cfg(feature = "audit")]
+    exit_times: crate::exit_times::ExitTimes,
 }
 
 /// What [`Builder::start`](crate::Builder::start) puts together.
@@ -91,6 +93,8 @@ impl Guest {
             machine_checks: LogLimit::default(),
             #[cfg(feature = "audit")]
             auditor: crate::audit::Auditor::default(),
+            #[cfg(feature = "audit")]
+            exit_times: crate::exit_times::ExitTimes::default(),
         }
     }
 
@@ -151,7 +155,10 @@ impl Guest {
         }
         self.tell_hardware();
         self.arm_timer();
-        match self.switch.enter() {
+        self.leaves_host();
+        let exit = self.switch.enter();
+        self.exited(&exit);
+        match exit {
             HwExit::Trap { vector, error, cr2 } => {
                 let trap = Trap { vector, error, cr2 };
                 self.lguest
@@ -181,7 +188,10 @@ impl Guest {
     fn sleep(&mut self) {
         if self.lguest.device_work() == Work::Done {
             self.arm_timer();
-            if let Some(vector) = self.switch.idle() {
+            self.leaves_host();
+            let vector = self.switch.idle();
+            self.wakes();
+            if let Some(vector) = vector {
                 self.interrupt(vector);
             }
         }
@@ -224,19 +234,48 @@ impl Guest {
 
     /// The guest never runs again; its registers and memory stay as they are.
     fn end(&mut self, end: End) {
+        self.leaves_host();
         self.report_violations();
         self.report_left_out();
         self.report_machine_checks();
         self.statistics().log();
         #[cfg(feature = "audit")]
-        self.auditor.at_the_end(&self.lguest);
+        {
+            self.exit_times.report();
+            self.auditor.at_the_end(&self.lguest);
+        }
         self.ended = Some(end);
     }
 
     /// With the `audit` feature: checks the live shadow after whatever may have changed it.
     fn audit(&mut self) {
         #[cfg(feature = "audit")]
-        self.auditor.after_exit(&self.lguest);
+        if self.auditor.is_due() {
+            self.exit_times.apart(|| {
+                self.auditor.audit(&self.lguest);
+            });
+        }
+    }
+
+    /// With the `audit` feature: what the host had to do is done.
+    fn leaves_host(&mut self) {
+        #[cfg(feature = "audit")]
+        self.exit_times.end();
+    }
+
+    /// With the `audit` feature: the guest was left.
+    fn exited(&mut self, _exit: &HwExit) {
+        #[cfg(feature = "audit")]
+        {
+            let kind = crate::exit_times::Kind::of(_exit, self.switch.registers().eax);
+            self.exit_times.begin(kind);
+        }
+    }
+
+    /// With the `audit` feature: the host slept.
+    fn wakes(&mut self) {
+        #[cfg(feature = "audit")]
+        self.exit_times.begin(crate::exit_times::Kind::Wake);
     }
 
     fn arm_timer(&mut self) {

@@ -8,6 +8,8 @@ mod audit;
 mod builder;
 mod device;
 mod exit;
+#[cfg(feature = "audit")]
+mod exit_times;
 mod guest;
 mod kick;
 mod ports;

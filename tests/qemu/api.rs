@@ -3,8 +3,8 @@
 use hv_runner::LogLine;
 use hv_runner::archive::Archive;
 use hv_tests::built;
-use hv_tests::conformance::evidence;
 use hv_tests::expectation::{Expectation, verdicts};
+use hv_tests::matrix::evidence;
 
 /// Runs both up to the end that `case` names.
 fn talk(case: &str, mode: &str, status: u8, stop: &str) {

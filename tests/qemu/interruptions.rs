@@ -9,7 +9,22 @@ use hv_tests::symbols::symbol;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-const MODES: [&str; 2] = ["shared", "isolated"];
+/// A test for each mode, which its name ends with: that is where the attack was tried.
+macro_rules! in_both_modes {
+    ($test:ident) => {
+        mod $test {
+            #[test]
+            fn a09_shared() {
+                super::$test("shared");
+            }
+
+            #[test]
+            fn a09_isolated() {
+                super::$test("isolated");
+            }
+        }
+    };
+}
 
 const NMI: &str = "nmi";
 /// An uncorrected error in bank 1: VAL, UC, EN and PCC in its status; RIPV and MCIP in MCG_STATUS.
@@ -61,17 +76,16 @@ fn started(machine: Machine) -> (Running, Monitor) {
     (running, monitor)
 }
 
-#[test]
-fn a_storm_of_nmis_changes_nothing() {
-    for mode in MODES {
-        let (running, mut monitor) = started(counting(mode));
-        // Until the machine ends and its monitor with it.
-        while monitor.command(NMI).is_ok() {}
-        let outcome = running.wait();
-        guest_noticed_nothing(&outcome);
-        let (nmis, _) = counts(&outcome);
-        assert!(nmis >= LEAST_NMIS, "{nmis} NMIs\n{}", outcome.report());
-    }
+in_both_modes!(a_storm_of_nmis_changes_nothing);
+
+fn a_storm_of_nmis_changes_nothing(mode: &str) {
+    let (running, mut monitor) = started(counting(mode));
+    // Until the machine ends and its monitor with it.
+    while monitor.command(NMI).is_ok() {}
+    let outcome = running.wait();
+    guest_noticed_nothing(&outcome);
+    let (nmis, _) = counts(&outcome);
+    assert!(nmis >= LEAST_NMIS, "{nmis} NMIs\n{}", outcome.report());
 }
 
 /// The switcher, stepped.
@@ -145,53 +159,50 @@ impl Sweep {
     }
 }
 
-#[test]
-fn an_nmi_before_each_instruction_of_the_switcher_changes_nothing() {
-    for mode in MODES {
-        let (running, mut sweep) = Sweep::start(mode, "nmi");
-        sweep.sweep(|sweep, rip| {
-            sweep.gdb.monitor(NMI);
-            sweep.come_back(rip);
-        });
-        sweep.finish(running, SWEPT as u64, 0);
-    }
+in_both_modes!(an_nmi_before_each_instruction_of_the_switcher_changes_nothing);
+
+fn an_nmi_before_each_instruction_of_the_switcher_changes_nothing(mode: &str) {
+    let (running, mut sweep) = Sweep::start(mode, "nmi");
+    sweep.sweep(|sweep, rip| {
+        sweep.gdb.monitor(NMI);
+        sweep.come_back(rip);
+    });
+    sweep.finish(running, SWEPT as u64, 0);
 }
 
-#[test]
-fn a_survivable_machine_check_before_each_instruction_of_the_switcher_changes_nothing() {
-    for mode in MODES {
-        let (running, mut sweep) = Sweep::start(mode, "mce");
-        sweep.sweep(|sweep, rip| {
-            sweep.gdb.monitor(SURVIVABLE);
-            sweep.come_back(rip);
-        });
-        sweep.finish(running, 0, SWEPT as u64);
-    }
+in_both_modes!(a_survivable_machine_check_before_each_instruction_of_the_switcher_changes_nothing);
+
+fn a_survivable_machine_check_before_each_instruction_of_the_switcher_changes_nothing(mode: &str) {
+    let (running, mut sweep) = Sweep::start(mode, "mce");
+    sweep.sweep(|sweep, rip| {
+        sweep.gdb.monitor(SURVIVABLE);
+        sweep.come_back(rip);
+    });
+    sweep.finish(running, 0, SWEPT as u64);
 }
+
+in_both_modes!(a_machine_check_inside_an_nmi_does_not_let_the_next_nmi_in_too_early);
 
 /// The machine check comes before the first or the second instruction of the NMI's stub, in turn, and
 /// while it is handled another NMI comes. That one has to wait for the end of the first.
-#[test]
-fn a_machine_check_inside_an_nmi_does_not_let_the_next_nmi_in_too_early() {
-    for mode in MODES {
-        let (running, mut sweep) = Sweep::start(mode, "nested");
-        let mut counted = false;
-        sweep.sweep(|sweep, rip| {
-            sweep.gdb.monitor(NMI);
+fn a_machine_check_inside_an_nmi_does_not_let_the_next_nmi_in_too_early(mode: &str) {
+    let (running, mut sweep) = Sweep::start(mode, "nested");
+    let mut counted = false;
+    sweep.sweep(|sweep, rip| {
+        sweep.gdb.monitor(NMI);
+        sweep.gdb.step();
+        if counted {
             sweep.gdb.step();
-            if counted {
-                sweep.gdb.step();
-            }
-            counted = !counted;
-            sweep.gdb.monitor(SURVIVABLE);
-            sweep.gdb.step();
-            sweep.gdb.monitor(NMI);
-            // From the first NMI and the machine check in it, then from the second.
-            sweep.come_back(rip);
-            sweep.come_back(rip);
-        });
-        sweep.finish(running, 2 * SWEPT as u64, SWEPT as u64);
-    }
+        }
+        counted = !counted;
+        sweep.gdb.monitor(SURVIVABLE);
+        sweep.gdb.step();
+        sweep.gdb.monitor(NMI);
+        // From the first NMI and the machine check in it, then from the second.
+        sweep.come_back(rip);
+        sweep.come_back(rip);
+    });
+    sweep.finish(running, 2 * SWEPT as u64, SWEPT as u64);
 }
 
 fn broken_by_machine_check(outcome: &Outcome) {
@@ -203,36 +214,34 @@ fn broken_by_machine_check(outcome: &Outcome) {
     assert_eq!(last, Some(format!("libhv: {stop}")), "{report}");
 }
 
-#[test]
-fn a_fatal_machine_check_ends_the_host() {
-    for mode in MODES {
-        let (running, mut monitor) = started(counting(mode));
-        // The machine may end before the monitor has answered.
-        let _ = monitor.command(FATAL);
-        broken_by_machine_check(&running.wait());
-    }
+in_both_modes!(a_fatal_machine_check_ends_the_host);
+
+fn a_fatal_machine_check_ends_the_host(mode: &str) {
+    let (running, mut monitor) = started(counting(mode));
+    // The machine may end before the monitor has answered.
+    let _ = monitor.command(FATAL);
+    broken_by_machine_check(&running.wait());
 }
 
 const WRMSR: [u8; 2] = [0x0f, 0x30];
 
+in_both_modes!(a_machine_check_that_overwrites_another_ends_the_host);
+
 /// Once the handler has cleared MCIP a second machine check comes through, and overwrites the frame.
-#[test]
-fn a_machine_check_that_overwrites_another_ends_the_host() {
-    for mode in MODES {
-        let (running, mut sweep) = Sweep::start(mode, "overwritten");
-        sweep.gdb.monitor(SURVIVABLE);
+fn a_machine_check_that_overwrites_another_ends_the_host(mode: &str) {
+    let (running, mut sweep) = Sweep::start(mode, "overwritten");
+    sweep.gdb.monitor(SURVIVABLE);
+    sweep.gdb.step();
+    loop {
+        let rip = sweep.gdb.rip();
+        assert!(sweep.switcher.contains(&rip), "MCIP is never cleared");
+        let clears = sweep.gdb.memory(rip, WRMSR.len()) == WRMSR;
         sweep.gdb.step();
-        loop {
-            let rip = sweep.gdb.rip();
-            assert!(sweep.switcher.contains(&rip), "MCIP is never cleared");
-            let clears = sweep.gdb.memory(rip, WRMSR.len()) == WRMSR;
-            sweep.gdb.step();
-            if clears {
-                break;
-            }
+        if clears {
+            break;
         }
-        sweep.gdb.monitor(SURVIVABLE);
-        sweep.gdb.run();
-        broken_by_machine_check(&running.wait());
     }
+    sweep.gdb.monitor(SURVIVABLE);
+    sweep.gdb.run();
+    broken_by_machine_check(&running.wait());
 }

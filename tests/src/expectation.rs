@@ -1,6 +1,6 @@
 //! What a micro guest is expected to do: said in the first line of its source.
 
-use crate::conformance::statement;
+use crate::conformance::scope;
 use crate::conformance::world::World;
 use hv_runner::Outcome;
 
@@ -90,7 +90,7 @@ pub fn kill_cases(table: &str) -> Vec<Case> {
             items = shown.split_whitespace().map(String::from).collect();
             worlds = match scope.trim() {
                 "" => World::all(),
-                scope => statement::groups(scope)
+                scope => scope::groups(scope)
                     .unwrap_or_else(|| panic!("no such scope: {line}"))
                     .concat(),
             };

@@ -4,6 +4,7 @@
 //! find what it needs fails.
 
 pub mod attached;
+pub mod attack;
 pub mod block_guest;
 pub mod built;
 pub mod bzimage;
@@ -12,6 +13,7 @@ pub mod expectation;
 pub mod gdb;
 pub mod golden;
 pub mod guest_image;
+pub mod matrix;
 pub mod pattern;
 pub mod symbols;
 pub mod translations;

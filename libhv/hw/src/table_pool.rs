@@ -90,6 +90,10 @@ impl TablePool for FixedPool {
         self.capacity
     }
 
+    fn available(&self) -> usize {
+        self.fresh.count() as usize + self.returned
+    }
+
     fn take(&mut self) -> Option<Frame<Table>> {
         let Some(top) = self.returned.checked_sub(1) else {
             return self.fresh.take_first();

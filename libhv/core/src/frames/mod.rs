@@ -160,6 +160,8 @@ impl TableIndex {
 pub trait TablePool {
     /// Frames that the pool was given in all.
     fn capacity(&self) -> usize;
+    /// Tables that can be taken now.
+    fn available(&self) -> usize;
     /// Takes a table with all 512 entries zero; `None` when the budget is used up.
     fn take(&mut self) -> Option<Frame<Table>>;
     /// Gives a table back. Its contents no longer matter.

@@ -5,13 +5,16 @@ use crate::frames::TablePool;
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
 use crate::paging::{Access, AccessKind, Format, Privilege};
-use crate::shadow::{AnyFormatShadow, Fault, NoMiddleTables, Shadow, Slot, with_shadow};
+use crate::shadow::{AnyFormatShadow, Fault, NoMiddleTables, Progress, Shadow, Slot, with_shadow};
 
 /// Memory translation of one guest, as a personality needs it.
 ///
 /// A `Kill` from any of these methods means that the guest's tables hold something this ABI does not
 /// have, or that its stack is gone.
 pub trait Mmu {
+    /// Whether this exit has had its share of work: the guest should run before anything else is asked for.
+    fn is_tired(&self) -> bool;
+
     /// The processor could not translate `gva`; `error` is its error code.
     fn page_fault(
         &mut self,
@@ -51,7 +54,12 @@ pub trait Mmu {
     ) -> Result<(), Kill>;
 
     /// Top-level entry `index` of `root` changed.
-    fn set_pgd(&mut self, memory: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill>;
+    fn set_pgd(
+        &mut self,
+        memory: &impl GuestMemory,
+        root: Gpa,
+        index: u32,
+    ) -> Result<Progress, Kill>;
 
     /// An entry of the page directory at `table` changed: one that is neither top nor leaf. The inner
     /// error says that the guest's tables have no such level.
@@ -62,7 +70,7 @@ pub trait Mmu {
     ) -> Result<Result<(), NoMiddleTables>, Kill>;
 
     /// Forget the current root's translations below the kernel's address.
-    fn flush_user(&mut self, memory: &impl GuestMemory) -> Result<(), Kill>;
+    fn flush_user(&mut self, memory: &impl GuestMemory) -> Result<Progress, Kill>;
 
     /// Forget every translation.
     fn flush_all(&mut self, memory: &impl GuestMemory) -> Result<(), Kill>;
@@ -75,6 +83,10 @@ pub trait Mmu {
 }
 
 impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T, S, F> {
+    fn is_tired(&self) -> bool {
+        Shadow::is_tired(self)
+    }
+
     fn page_fault(
         &mut self,
         memory: &impl GuestMemory,
@@ -119,7 +131,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T
         Shadow::set_pte(self, memory, root, gva, entry)
     }
 
-    fn set_pgd(&mut self, _memory: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill> {
+    fn set_pgd(
+        &mut self,
+        _memory: &impl GuestMemory,
+        root: Gpa,
+        index: u32,
+    ) -> Result<Progress, Kill> {
         Shadow::set_pgd(self, root, index)
     }
 
@@ -131,9 +148,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T
         Shadow::set_pmd(self, memory, table)
     }
 
-    fn flush_user(&mut self, _memory: &impl GuestMemory) -> Result<(), Kill> {
-        Shadow::flush_user(self);
-        Ok(())
+    fn flush_user(&mut self, _memory: &impl GuestMemory) -> Result<Progress, Kill> {
+        Ok(Shadow::flush_user(self))
     }
 
     fn flush_all(&mut self, memory: &impl GuestMemory) -> Result<(), Kill> {
@@ -154,6 +170,10 @@ where
     T: TablePool + Default,
     S: AsRef<[Slot]> + AsMut<[Slot]> + Default,
 {
+    fn is_tired(&self) -> bool {
+        AnyFormatShadow::is_tired(self)
+    }
+
     fn page_fault(
         &mut self,
         memory: &impl GuestMemory,
@@ -195,7 +215,12 @@ where
         with_shadow!(self, shadow => Mmu::set_pte(shadow, memory, root, gva, entry))
     }
 
-    fn set_pgd(&mut self, memory: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill> {
+    fn set_pgd(
+        &mut self,
+        memory: &impl GuestMemory,
+        root: Gpa,
+        index: u32,
+    ) -> Result<Progress, Kill> {
         with_shadow!(self, shadow => Mmu::set_pgd(shadow, memory, root, index))
     }
 
@@ -207,7 +232,7 @@ where
         with_shadow!(self, shadow => Mmu::set_pmd(shadow, memory, table))
     }
 
-    fn flush_user(&mut self, memory: &impl GuestMemory) -> Result<(), Kill> {
+    fn flush_user(&mut self, memory: &impl GuestMemory) -> Result<Progress, Kill> {
         with_shadow!(self, shadow => Mmu::flush_user(shadow, memory))
     }
 

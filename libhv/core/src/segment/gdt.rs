@@ -112,7 +112,7 @@ mod tests {
 
     /// LG-058, A-13.
     #[test]
-    fn lg058_indices_past_the_table_are_refused() {
+    fn lg058_a13_indices_past_the_table_are_refused() {
         let mut gdt = GuestGdt::new();
         for index in [32, 33, 0x8000_0000, u32::MAX] {
             assert_eq!(gdt.load(index, USER_DATA), Err(NoSuchEntry(index)));

@@ -1,7 +1,7 @@
 //! What the guest announces about its tables.
 
 use super::slot::{Mirror, Slot, TableId};
-use super::{Place, Shadow};
+use super::{Place, Progress, Shadow, VISIT_OF_A_ROOT};
 use crate::address::{Gfn, Gpa, Gva};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
@@ -122,22 +122,33 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         Some(agreed.shadow(memory.host_frame(mapping.frame)?))
     }
 
-    /// SET_PGD: top-level entry `index` of `root` changed, and with it everything under it.
+    /// SET_PGD: top-level entry `index` of `root` changed, and with it everything under it. Asked again, it
+    /// begins anew: where it was done already nothing is left to do.
     ///
     /// # Errors
     /// When there is no such entry.
-    pub fn set_pgd(&mut self, root: Gpa, index: u32) -> Result<(), Kill> {
+    pub fn set_pgd(&mut self, root: Gpa, index: u32) -> Result<Progress, Kill> {
         let entries = F::TOP.entries;
         if index >= entries {
             return Err(Kill::BadPgdIndex { index, entries });
         }
         let start = Gva::new(index.wrapping_shl(F::TOP.shift));
-        if start >= self.kernel_address {
-            self.for_all_roots(|shadow, root| shadow.drop_top_entry(root, start));
-        } else if let Some(root) = self.cached_root(root) {
-            self.drop_top_entry(root, start);
+        if start < self.kernel_address {
+            if let Some(root) = self.cached_root(root) {
+                self.drop_top_entry(root, start);
+            }
+            return Ok(Progress::Done);
         }
-        Ok(())
+        let mut next = self.roots.newest();
+        while let Some(root) = next {
+            if self.is_tired() {
+                return Ok(Progress::Unfinished);
+            }
+            self.drop_top_entry(root, start);
+            self.tables.add_effort(VISIT_OF_A_ROOT);
+            next = self.tables.table(root).and_then(|table| table.older);
+        }
+        Ok(Progress::Done)
     }
 
     /// Clears what a top-level entry corresponds to: the one for the addresses from `start`.

@@ -1,6 +1,6 @@
 //! A shadow of whichever format the guest turns out to use.
 
-use super::{AuditFailure, AuditReport, Invalidation, Shadow, Slot, Statistics};
+use super::{AuditFailure, AuditReport, EFFORT_OF_AN_EXIT, Invalidation, Shadow, Slot, Statistics};
 use crate::address::{Gpa, Hpa};
 use crate::frames::TablePool;
 use crate::memory::GuestMemory;
@@ -36,9 +36,10 @@ where
     T: TablePool + Default,
     S: AsRef<[Slot]> + AsMut<[Slot]> + Default,
 {
-    /// An empty shadow, in linear mode; see [`Shadow::new`].
+    /// An empty shadow, in linear mode; see [`Shadow::new`]. No exit takes more than it should.
     pub fn new(pool: T, slots: S, roots: usize, paging: Paging) -> Self {
-        let shadow = Shadow::new(pool, slots, roots);
+        let mut shadow = Shadow::new(pool, slots, roots);
+        shadow.limit_exits(EFFORT_OF_AN_EXIT);
         match paging {
             Paging::Auto => Self::Undecided(shadow),
             Paging::TwoLevel => Self::TwoLevel(shadow),
@@ -61,6 +62,11 @@ where
     /// See [`Shadow::root`].
     pub fn root(&self) -> Option<Hpa> {
         with_shadow!(self, shadow => shadow.root())
+    }
+
+    /// See [`Shadow::is_tired`].
+    pub fn is_tired(&self) -> bool {
+        with_shadow!(self, shadow => shadow.is_tired())
     }
 
     /// See [`Shadow::take_invalidation`].

@@ -53,6 +53,18 @@ pub enum AuditFailure {
         /// Entries that name a table.
         named: u64,
     },
+    /// A table that no entry names and no root is: it would never be freed.
+    Unreferenced {
+        /// The table's address.
+        table: Hpa,
+    },
+    /// Tables in use and those left in the pool are not what the pool was given.
+    LostFrames {
+        /// Tables in use.
+        in_use: usize,
+        /// Tables that can be taken.
+        available: usize,
+    },
     /// Two roots name different directories where all roots are the same.
     Divided {
         /// The gigabyte, 0 to 3.
@@ -60,11 +72,6 @@ pub enum AuditFailure {
     },
     /// A table cannot be found by what it mirrors.
     Unindexed {
-        /// The table's address.
-        table: Hpa,
-    },
-    /// A table is not on the list of those in use: a flush would not end it.
-    Unlisted {
         /// The table's address.
         table: Hpa,
     },
@@ -84,11 +91,14 @@ impl fmt::Display for AuditFailure {
                     "{references} references for {named} entries that name tables"
                 )
             }
+            AuditFailure::Unreferenced { table } => write!(f, "nothing names table {table}"),
+            AuditFailure::LostFrames { in_use, available } => {
+                write!(f, "{in_use} tables in use and {available} left are not all")
+            }
             AuditFailure::Divided { quarter } => {
                 write!(f, "the roots differ in the kernel's gigabyte {quarter}")
             }
             AuditFailure::Unindexed { table } => write!(f, "table {table} is not in the index"),
-            AuditFailure::Unlisted { table } => write!(f, "table {table} is not on the list"),
         }
     }
 }
@@ -103,7 +113,7 @@ fn indices() -> impl Iterator<Item = TableIndex> {
 }
 
 impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> {
-    /// Checks every table: links, counts, index, list, and that no leaf names anything but guest RAM; and
+    /// Checks every table: links, counts, index, and that no leaf names anything but guest RAM; and
     /// counts what the reference walker would not allow.
     ///
     /// # Errors
@@ -129,6 +139,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         if references != named {
             return Err(AuditFailure::WrongReferences { references, named });
         }
+        self.audit_frames()?;
         self.audit_shared()?;
         report.stale = self.stale(memory);
         Ok(report)
@@ -143,9 +154,6 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         let address = table.frame.address();
         if self.tables.find(table.mirror) != Some(id) {
             return Err(AuditFailure::Unindexed { table: address });
-        }
-        if !self.tables.is_listed(id) {
-            return Err(AuditFailure::Unlisted { table: address });
         }
         let mut live = 0_u32;
         for index in indices() {
@@ -171,10 +179,23 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
                 self.audit_link(table.mirror, id, index, entry)?;
             }
         }
+        if table.references == 0 {
+            return Err(AuditFailure::Unreferenced { table: address });
+        }
         if live != table.live {
             return Err(AuditFailure::WrongCount { table: address });
         }
         Ok(u64::from(live))
+    }
+
+    /// No frame of the pool is lost.
+    fn audit_frames(&self) -> Result<(), AuditFailure> {
+        let (in_use, available) = (self.tables.in_use(), self.tables.available());
+        if in_use.wrapping_add(available) == self.tables.capacity() {
+            Ok(())
+        } else {
+            Err(AuditFailure::LostFrames { in_use, available })
+        }
     }
 
     fn audit_leaf(&self, memory: &impl GuestMemory, entry: u64) -> Result<(), AuditFailure> {

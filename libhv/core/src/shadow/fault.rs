@@ -80,6 +80,10 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         if self.install(memory, gva, &found).is_some() {
             return Ok(Fault::Repaired);
         }
+        if self.is_tired() && self.evictable_root().is_some() {
+            // It dropped what it may; the guest faults again, and more goes.
+            return Ok(Fault::Repaired);
+        }
         // Only the current root is left, and it fills the budget: begin anew.
         self.drop_all();
         self.install(memory, gva, &found)

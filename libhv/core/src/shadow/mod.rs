@@ -65,6 +65,31 @@ use roots::Roots;
 use slot::{Mirror, TableId};
 use tables::Tables;
 
+/// Entries that one exit may look at in order to free tables; then the rest has to wait for the next. With this
+/// an exit stays below the bound that `docs/attacks.md` gives, even if it begins to free a whole page
+/// directory right before the end.
+pub const EFFORT_OF_AN_EXIT: u32 = 1024;
+/// What a change to one of all roots costs at least, in entries looked at.
+const VISIT_OF_A_ROOT: u32 = 8;
+
+/// The limit of one exit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct ExitLimit {
+    /// [`Tables::effort`] when it began.
+    began: u32,
+    /// How much more that may become before nothing long is begun any more.
+    most: u32,
+}
+
+/// How far the shadow came with what the guest asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// It is done.
+    Done,
+    /// There is more to free than one exit should take. Ask again with the next: what was freed stays so.
+    Unfinished,
+}
+
 /// Fewest tables a pool can have: a root, a directory and a leaf, and as many for the stack's page.
 pub const LEAST_TABLES: usize = 8;
 
@@ -130,6 +155,7 @@ pub struct Shadow<T, S, F = TwoLevel> {
     refused_leaf_flags: u64,
     invalidation: Invalidation,
     statistics: Statistics,
+    exit: ExitLimit,
     format: PhantomData<F>,
 }
 
@@ -148,8 +174,24 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             refused_leaf_flags: 0,
             invalidation: Invalidation::None,
             statistics: Statistics::default(),
+            exit: ExitLimit {
+                began: 0,
+                most: u32::MAX,
+            },
             format: PhantomData,
         }
+    }
+
+    /// From now on nothing long is begun in an exit that has looked at `most` entries; for a guest,
+    /// [`EFFORT_OF_AN_EXIT`]. It has to be enough to visit all roots, so that a change to all of them ends.
+    /// Before it is said there is no limit. An exit ends with [`Shadow::take_invalidation`].
+    pub fn limit_exits(&mut self, most: u32) {
+        self.exit.most = most;
+    }
+
+    /// Whether this exit has reached the limit.
+    pub fn is_tired(&self) -> bool {
+        self.tables.effort().wrapping_sub(self.exit.began) > self.exit.most
     }
 
     /// The page-directory-pointer table for the current root; `None` while nothing is mapped.
@@ -157,9 +199,10 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         self.tables.address(self.current_table?)
     }
 
-    /// What the processor has to forget before the guest runs again. A root that differs from the one
+    /// The guest is about to run again: what the processor has to forget before. A root that differs from the one
     /// it last ran on has to be loaded in any case.
     pub fn take_invalidation(&mut self) -> Invalidation {
+        self.exit.began = self.tables.effort();
         match self.invalidation {
             // The common case moves nothing.
             Invalidation::None => Invalidation::None,
@@ -197,6 +240,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             refused_leaf_flags: self.refused_leaf_flags,
             invalidation: self.invalidation,
             statistics: self.statistics,
+            exit: self.exit,
             format: PhantomData,
         }
     }
@@ -224,12 +268,16 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     }
 
     /// FLUSH_TLB(0): drops the current root's translations below the kernel's address.
-    pub fn flush_user(&mut self) {
+    pub fn flush_user(&mut self) -> Progress {
         let Some(root) = self.current_table else {
-            return;
+            return Progress::Done;
         };
+        self.invalidation.add_all();
         let kernel = Place::of(self.kernel_address);
         for quarter in 0..kernel.quarter {
+            if self.is_tired() {
+                return Progress::Unfinished;
+            }
             self.tables.unlink(root, TableIndex::new(quarter));
         }
         let quarter = TableIndex::new(kernel.quarter);
@@ -248,7 +296,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
                 }
             }
         }
-        self.invalidation.add_all();
+        Progress::Done
     }
 
     fn drop_all(&mut self) {
@@ -290,6 +338,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         let mut next = self.roots.newest();
         while let Some(root) = next {
             change(self, root);
+            self.tables.add_effort(VISIT_OF_A_ROOT);
             next = self.tables.table(root).and_then(|table| table.older);
         }
     }

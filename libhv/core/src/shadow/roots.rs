@@ -141,7 +141,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         Some(id)
     }
 
-    /// A new table, for which the least recently used root goes if there is no frame left.
+    /// A new table, for which the least recently used root goes if there is no frame left. `None` when there
+    /// is nothing more to drop, or this exit has dropped enough.
     pub(super) fn create(&mut self, mirror: Mirror) -> Option<TableId> {
         match self.tables.create(mirror) {
             Some(id) => Some(id),
@@ -152,18 +153,29 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         }
     }
 
-    /// Drops the least recently used root, unless it is the current one: then there is none to drop.
+    /// Drops the least recently used root, unless it is the current one: then there is none to drop. A part of
+    /// it at a time, if it is too large for one exit.
     fn evict_root(&mut self) -> Option<()> {
-        let id = self
-            .roots
-            .oldest
-            .filter(|id| Some(*id) != self.current_table)?;
+        let id = self.evictable_root()?;
+        // Kernel tables may lose their last user, and the processor remembers upper levels.
+        self.invalidation.add_all();
+        for quarter in (0..QUARTERS).map(TableIndex::new) {
+            if self.is_tired() {
+                return None;
+            }
+            self.tables.unlink(id, quarter);
+        }
         self.roots.remove(&mut self.tables, id);
         self.tables.release(id);
         self.statistics.evicted = self.statistics.evicted.wrapping_add(1);
-        // Kernel tables may have lost their last user, and the processor remembers upper levels.
-        self.invalidation.add_all();
         Some(())
+    }
+
+    /// The root that goes next.
+    pub(super) fn evictable_root(&self) -> Option<TableId> {
+        self.roots
+            .oldest
+            .filter(|id| Some(*id) != self.current_table)
     }
 
     /// The shadow of a root that is remembered.

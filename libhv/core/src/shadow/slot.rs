@@ -67,15 +67,14 @@ impl Mirror {
     }
 }
 
-/// Bookkeeping of one frame of the pool, and, under the same number, one bucket of the index and one place in
-/// the list of tables in use.
+/// Bookkeeping of one frame of the pool, and, under the same number, one bucket of the index.
 #[derive(Debug, Default)]
 pub struct Slot {
     pub(super) table: Option<ShadowTable>,
     /// First table whose mirror hashes to this slot's number.
     pub(super) bucket: Option<TableId>,
-    /// The table at this place of the list. Those in use have the first places, in no order.
-    pub(super) listed: Option<TableId>,
+    /// When that was: it counts only in the present age of the tables.
+    pub(super) bucket_age: u64,
 }
 
 /// A table in use.
@@ -83,8 +82,8 @@ pub struct Slot {
 pub(super) struct ShadowTable {
     pub(super) frame: Frame<Table>,
     pub(super) mirror: Mirror,
-    /// Its place in the list of tables in use.
-    pub(super) place: usize,
+    /// When it was created. All tables of earlier ages are free.
+    pub(super) age: u64,
     /// Entries of other tables that name this one; a root has one for being in the cache.
     pub(super) references: u32,
     /// Present entries.

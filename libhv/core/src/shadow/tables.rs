@@ -5,13 +5,29 @@ use crate::address::Hpa;
 use crate::frames::{TableIndex, TablePool};
 use crate::paging::bits;
 
+/// Slots looked at, each time that a table is created, for tables that were freed all at once. More than one,
+/// so that frames come back faster than they are needed.
+const SWEPT_AT_ONCE: usize = 64;
+/// What a table costs when it is freed or created, and all of them when they are freed at once, in entries
+/// looked at.
+const FREEING: u32 = 16;
+const CREATING: u32 = 64;
+const FREEING_ALL: u32 = 64;
+
 /// The tables of one guest. `S` holds one slot for each frame of the pool.
 #[derive(Debug)]
 pub(super) struct Tables<T, S> {
     pool: T,
     slots: S,
-    /// Length of the list of tables in use.
     in_use: usize,
+    /// Times that all tables were freed at once. Tables and buckets of an earlier age do not exist any more.
+    age: u64,
+    /// Tables of earlier ages that still have their frames.
+    left_over: usize,
+    /// Slots below this have none.
+    swept: usize,
+    /// Entries looked at so far; wraps.
+    effort: u32,
 }
 
 impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
@@ -21,7 +37,20 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             pool,
             slots,
             in_use: 0,
+            age: 0,
+            left_over: 0,
+            swept: usize::MAX,
+            effort: 0,
         }
+    }
+
+    /// A measure of the time that creating and freeing tables has taken: entries looked at, which wraps.
+    pub(super) fn effort(&self) -> u32 {
+        self.effort
+    }
+
+    pub(super) fn add_effort(&mut self, entries: u32) {
+        self.effort = self.effort.wrapping_add(entries);
     }
 
     pub(super) fn in_use(&self) -> usize {
@@ -32,6 +61,11 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         self.pool.capacity().min(self.slots.as_ref().len())
     }
 
+    /// Tables that can still be created.
+    pub(super) fn available(&self) -> usize {
+        self.pool.available().wrapping_add(self.left_over)
+    }
+
     pub(super) fn table(&self, id: TableId) -> Option<&ShadowTable> {
         self.slots.as_ref().get(id.number())?.table.as_ref()
     }
@@ -40,20 +74,16 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         self.slots.as_mut().get_mut(id.number())?.table.as_mut()
     }
 
-    /// All tables, whether they are on the list or not: for the audit, which is to find the difference.
     pub(super) fn ids(&self) -> impl Iterator<Item = TableId> + '_ {
         let slots = self.slots.as_ref().iter().enumerate();
+        let exists = |slot: &Slot| {
+            slot.table
+                .as_ref()
+                .is_some_and(|table| table.age == self.age)
+        };
         slots
-            .filter(|(_, slot)| slot.table.is_some())
+            .filter(move |(_, slot)| exists(slot))
             .filter_map(|(number, _)| TableId::new(number))
-    }
-
-    /// Whether the table is on the list of those in use, where it says.
-    pub(super) fn is_listed(&self, id: TableId) -> bool {
-        let mut list = self.slots.as_ref().iter().take(self.in_use);
-        let place = self.table(id).map(|table| table.place);
-        let slot = place.and_then(|place| list.nth(place));
-        slot.is_some_and(|slot| slot.listed == Some(id))
     }
 
     pub(super) fn address(&self, id: TableId) -> Option<Hpa> {
@@ -62,7 +92,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
 
     /// The table that mirrors `mirror`.
     pub(super) fn find(&self, mirror: Mirror) -> Option<TableId> {
-        let mut next = self.slots.as_ref().get(self.bucket(mirror))?.bucket;
+        let mut next = self.first_in(self.bucket(mirror));
         while let Some(id) = next {
             let table = self.table(id)?;
             if table.mirror == mirror {
@@ -73,22 +103,30 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         None
     }
 
+    /// The first table of a bucket.
+    fn first_in(&self, bucket: usize) -> Option<TableId> {
+        let slot = self.slots.as_ref().get(bucket)?;
+        slot.bucket.filter(|_| slot.bucket_age == self.age)
+    }
+
     /// A new, empty table for `mirror`; nothing names it yet. `None` when the budget is used up.
     pub(super) fn create(&mut self, mirror: Mirror) -> Option<TableId> {
         let bucket = self.bucket(mirror);
+        self.sweep();
         let frame = self.pool.take()?;
         let id = self
             .pool
             .number_at(frame.address())
             .and_then(TableId::new)?;
-        let place = self.in_use;
-        self.slots.as_mut().get_mut(place)?.listed = Some(id);
-        let next = self.slots.as_mut().get_mut(bucket)?.bucket.replace(id);
+        let next = self.first_in(bucket);
+        let head = self.slots.as_mut().get_mut(bucket)?;
+        (head.bucket, head.bucket_age) = (Some(id), self.age);
+        let age = self.age;
         let slot = self.slots.as_mut().get_mut(id.number())?;
         slot.table = Some(ShadowTable {
             frame,
             mirror,
-            place,
+            age,
             references: 0,
             live: 0,
             next,
@@ -96,6 +134,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             older: None,
         });
         self.in_use = self.in_use.wrapping_add(1);
+        self.add_effort(CREATING);
         Some(id)
     }
 
@@ -192,19 +231,38 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             return;
         }
         if !table.mirror.is_leaf() {
-            self.unlink_all(id);
+            self.release_children(id);
         }
         self.free(id);
+    }
+
+    /// Releases all that a table names which is about to go: its own entries no longer matter.
+    fn release_children(&mut self, id: TableId) {
+        let mut left = self.table(id).map_or(0, |table| table.live);
+        for index in (0..u32::from(TableIndex::COUNT)).map(TableIndex::new) {
+            if left == 0 {
+                break;
+            }
+            self.add_effort(1);
+            if let Some(child) = self.child(id, index) {
+                left = left.wrapping_sub(1);
+                self.release(child);
+            }
+        }
     }
 
     /// Clears all entries of a table that names tables. Returns whether there was one.
     pub(super) fn unlink_all(&mut self, id: TableId) -> bool {
         let mut changed = false;
-        for index in 0..u32::from(TableIndex::COUNT) {
-            if self.table(id).is_none_or(|table| table.live == 0) {
+        for index in (0..u32::from(TableIndex::COUNT)).map(TableIndex::new) {
+            let Some(table) = self.table(id).filter(|table| table.live != 0) else {
                 break;
+            };
+            let is_empty = self.pool.get(&table.frame, index) == 0;
+            self.add_effort(1);
+            if !is_empty {
+                changed |= self.unlink(id, index);
             }
-            changed |= self.unlink(id, TableIndex::new(index));
         }
         changed
     }
@@ -219,26 +277,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             return;
         };
         self.forget(id, table.mirror, table.next);
-        self.unlist(table.place);
         self.pool.give(table.frame);
-    }
-
-    /// Takes the table at `place` off the list; the last one moves there.
-    fn unlist(&mut self, place: usize) {
-        self.in_use = self.in_use.saturating_sub(1);
-        let last = self.slots.as_mut().get_mut(self.in_use);
-        let Some(last) = last.and_then(|slot| slot.listed.take()) else {
-            return;
-        };
-        if place == self.in_use {
-            return;
-        }
-        if let Some(slot) = self.slots.as_mut().get_mut(place) {
-            slot.listed = Some(last);
-        }
-        if let Some(table) = self.table_mut(last) {
-            table.place = place;
-        }
+        self.in_use = self.in_use.wrapping_sub(1);
+        self.add_effort(FREEING);
     }
 
     /// Takes a table out of its bucket.
@@ -261,29 +302,41 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         }
     }
 
-    /// Frees every table, in time proportional to their number. Guests with high memory flush everything
-    /// whenever they map a page of it, many thousand times a second.
+    /// Frees every table, in the same time however many there are: their frames come back little by little,
+    /// as tables are created ([`Tables::sweep`]).
     pub(super) fn free_all(&mut self) {
-        for place in 0..core::mem::take(&mut self.in_use) {
-            let slot = self.slots.as_mut().get_mut(place);
-            let Some(id) = slot.and_then(|slot| slot.listed.take()) else {
-                continue;
-            };
-            let slot = self.slots.as_mut().get_mut(id.number());
-            let Some(table) = slot.and_then(|slot| slot.table.take()) else {
-                continue;
-            };
-            let bucket = self.bucket(table.mirror);
-            if let Some(slot) = self.slots.as_mut().get_mut(bucket) {
-                slot.bucket = None;
+        self.age = self.age.wrapping_add(1);
+        self.left_over = self.left_over.wrapping_add(self.in_use);
+        self.in_use = 0;
+        self.swept = 0;
+        self.add_effort(FREEING_ALL);
+    }
+
+    /// Gives back frames of tables that were freed all at once: some, and at least one if the pool has no other.
+    fn sweep(&mut self) {
+        while self.left_over != 0 {
+            let age = self.age;
+            let slots = self.slots.as_mut().iter_mut().skip(self.swept);
+            for slot in slots.take(SWEPT_AT_ONCE) {
+                if let Some(table) = slot.table.take_if(|table| table.age != age) {
+                    self.pool.give(table.frame);
+                    self.left_over = self.left_over.wrapping_sub(1);
+                }
             }
-            self.pool.give(table.frame);
+            self.swept = self.swept.saturating_add(SWEPT_AT_ONCE);
+            if self.pool.available() != 0 {
+                break;
+            }
         }
     }
 
     /// Frees every table and gives the pool back.
     pub(super) fn into_pool(mut self) -> T {
-        self.free_all();
+        for slot in self.slots.as_mut() {
+            if let Some(table) = slot.table.take() {
+                self.pool.give(table.frame);
+            }
+        }
         self.pool
     }
 

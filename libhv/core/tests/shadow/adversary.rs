@@ -200,7 +200,7 @@ impl Guest {
                 self.machine.load(self.current);
             }
             Step::FlushUser => {
-                self.machine.shadow.flush_user();
+                self.machine.flush_user();
                 let kernel = self.kernel;
                 self.compare(|gva| gva < kernel);
             }
@@ -285,17 +285,20 @@ proptest! {
 
     /// 400 runs of 1,000 steps; a guest that is killed is replaced by the next, with the same memory.
     #[test]
-    fn a_guest_that_keeps_no_rule_reaches_its_own_past_and_nothing_else(
+    fn a17_a18_a22_a39_a_guest_that_keeps_no_rule_reaches_its_own_past_and_nothing_else(
         steps in vec(steps(), 1_000),
         tables in prop_oneof![Just(8_usize), Just(11), Just(100)],
         roots in 1..5_usize,
         kernel in 0..2_usize,
+        effort in prop_oneof![Just(50_u32), Just(300), Just(u32::MAX)],
     ) {
         let kernel = KERNELS[kernel];
         let mut guest = Guest::new(kernel, tables, roots);
+        guest.machine.limit_exits(effort);
         for (count, step) in steps.into_iter().enumerate() {
             if !guest.step(step) {
-                let next = Guest::new(kernel, tables, roots);
+                let mut next = Guest::new(kernel, tables, roots);
+                next.machine.limit_exits(effort);
                 let old = std::mem::replace(&mut guest, next);
                 for at in (0..FRAMES << 12).step_by(8) {
                     let at = Gpa::new(at);

@@ -5,7 +5,7 @@ use hv_core::frames::{Frame, FrameAllocator, Run, Table, TableIndex, TablePool};
 use hv_core::kill::Kill;
 use hv_core::memory::{Access as Direction, BadAddress, GuestMemory};
 use hv_core::paging::{Access, AccessKind, Format, Presence, Privilege, bits, walker};
-use hv_core::shadow::{Fault, Invalidation, Shadow, Slot};
+use hv_core::shadow::{Fault, Invalidation, Progress, Shadow, Slot};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -292,6 +292,10 @@ impl TablePool for Pool {
         self.capacity
     }
 
+    fn available(&self) -> usize {
+        self.returned.len() + self.fresh.count() as usize
+    }
+
     fn take(&mut self) -> Option<Frame<Table>> {
         let table = self.returned.pop().or_else(|| self.fresh.take_first())?;
         self.entries.borrow_mut()[number(table.address())] = [0; 512];
@@ -353,6 +357,7 @@ pub struct Machine<G: Tables> {
     upper: HashMap<u32, (Hpa, u64)>,
     /// Page faults that the host repaired.
     pub repairs: u64,
+    effort: u32,
 }
 
 impl<G: Tables> Machine<G> {
@@ -369,6 +374,7 @@ impl<G: Tables> Machine<G> {
             translations: HashMap::new(),
             upper: HashMap::new(),
             repairs: 0,
+            effort: u32::MAX,
         }
     }
 
@@ -447,7 +453,9 @@ impl<G: Tables> Machine<G> {
 
     /// The guest makes an access; the host repairs what it can. Every repair must lead on.
     pub fn access(&mut self, gva: u32, access: Access) -> Seen {
-        for _ in 0..3 {
+        // One that has to drop tables first is repaired little by little: two exits for each root at most.
+        let most = if self.effort == u32::MAX { 3 } else { 40 };
+        for _ in 0..most {
             self.enter();
             let found = self.translation(gva);
             if let Some(found) = found.filter(|found| Self::allows(*found, access)) {
@@ -503,7 +511,29 @@ impl<G: Tables> Machine<G> {
     }
 
     pub fn set_pgd(&mut self, root: u64, index: u32) {
-        self.shadow.set_pgd(Gpa::new(root), index).unwrap();
+        self.until_done(|shadow| shadow.set_pgd(Gpa::new(root), index).unwrap());
+    }
+
+    pub fn flush_user(&mut self) {
+        self.until_done(Shadow::flush_user);
+    }
+
+    /// Asks again, in further exits, until it is done.
+    fn until_done(&mut self, mut ask: impl FnMut(&mut Shadow<Pool, Vec<Slot>, G>) -> Progress) {
+        for _ in 0..40 {
+            self.enter();
+            if ask(&mut self.shadow) == Progress::Done {
+                return;
+            }
+            self.audit();
+        }
+        panic!("it is never done");
+    }
+
+    /// What the shadow may do in one exit, in entries looked at.
+    pub fn limit_exits(&mut self, most: u32) {
+        self.effort = most;
+        self.shadow.limit_exits(most);
     }
 
     /// Audits the live tables; returns the number of stale translations.

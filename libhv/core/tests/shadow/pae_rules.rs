@@ -275,3 +275,19 @@ fn a_first_root_outside_ram_kills_in_every_format() {
         assert!(matches!(root, Err(Kill::BadAddress(_))), "{paging:?}");
     }
 }
+
+/// 2^20 different roots, of which a few are remembered, in a pool that has room for not many more.
+#[test]
+fn a20_two_to_the_twentieth_roots_take_no_more_than_a_few() {
+    const ROOT: u64 = 32;
+    const FRAMES: u64 = ROOT * (1 << 20) / 4096;
+    let mut machine = Guest::new(FRAMES as usize, 40, 4);
+    for root in 0..1 << 20 {
+        machine.load(root * ROOT);
+        if root % 257 == 0 {
+            assert_eq!(machine.access(GVA, READ), Seen::Fault(0));
+        }
+    }
+    assert!(machine.shadow.statistics().roots <= 4);
+    machine.finish();
+}

@@ -115,7 +115,7 @@ fn product(choices: &[Vec<u64>; LEVELS], mut each: impl FnMut([u64; LEVELS])) {
 }
 
 #[test]
-fn every_flag_of_a_level_with_the_rights_of_all_others() {
+fn a16_a19_every_flag_of_a_level_with_the_rights_of_all_others() {
     for level in 0..LEVELS {
         let mut choices = std::array::from_fn(rights);
         choices[level] = (0..0x1000).map(|flags| entry(level, flags)).collect();
@@ -125,7 +125,7 @@ fn every_flag_of_a_level_with_the_rights_of_all_others() {
 
 /// 2^24 pairs of entries for each access.
 #[test]
-fn every_flag_of_a_leaf_with_every_flag_of_the_level_above() {
+fn a16_a19_every_flag_of_a_leaf_with_every_flag_of_the_level_above() {
     let mut entries = std::array::from_fn(|level| entry(level, 1));
     for upper in 0..0x1000 {
         entries[LEVELS - 2] = entry(LEVELS - 2, upper);
@@ -142,12 +142,12 @@ fn every_flag_of_a_leaf_with_every_flag_of_the_level_above() {
 
 /// Frames inside, at and past the end of RAM, and whatever bits the format has above them.
 #[test]
-fn every_frame_and_high_bit_that_matters() {
+fn a16_every_frame_and_high_bit_that_matters() {
     product(&std::array::from_fn(|_| special_entries()), check);
 }
 
 #[test]
-fn every_flag_of_a_level_with_every_frame_that_matters() {
+fn a16_a19_every_flag_of_a_level_with_every_frame_that_matters() {
     for level in 0..LEVELS {
         for frame in special_entries().into_iter().map(|entry| entry & !0xfff) {
             let mut entries =
@@ -162,7 +162,7 @@ fn every_flag_of_a_level_with_every_frame_that_matters() {
 
 /// The walker finds what `propagate` maps, with the same rights, and nothing else.
 #[test]
-fn the_walker_agrees() {
+fn a16_a24_the_walker_agrees() {
     let machine = Machine::<G>::new(FRAMES as usize, 8, 1);
     let mut found = 0;
     product(&std::array::from_fn(|_| special_entries()), |entries| {

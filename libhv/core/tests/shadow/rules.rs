@@ -138,7 +138,7 @@ fn r3_an_address_space_ends_by_set_pgd_while_not_current() {
 }
 
 #[test]
-fn r4_a_leaf_shadow_does_not_outlive_its_last_slot() {
+fn a22_r4_a_leaf_shadow_does_not_outlive_its_last_slot() {
     let mut machine = machine();
     map(&machine, 0, PAGE);
     assert_eq!(machine.access(GVA, READ), frame(PAGE));
@@ -282,7 +282,7 @@ fn r6_a_cached_user_part_is_valid_when_its_root_is_loaded_again() {
 }
 
 #[test]
-fn r7_the_current_root_is_never_evicted() {
+fn a21_r7_the_current_root_is_never_evicted() {
     let mut machine = bare(8, 1);
     machine.tables().set_slot(ROOTS[0], GVA, table(USER[0], 7));
     map(&machine, 0, PAGE);
@@ -298,7 +298,7 @@ fn r7_the_current_root_is_never_evicted() {
 }
 
 #[test]
-fn r9_an_announced_value_is_believed_only_as_far_as_memory_agrees() {
+fn a18_r9_an_announced_value_is_believed_only_as_far_as_memory_agrees() {
     let mut machine = machine();
     machine.tables().set(USER[0], LEAF, entry(PAGE, 0x25));
     assert_eq!(machine.access(GVA, READ), frame(PAGE));
@@ -400,7 +400,7 @@ fn lg_094_the_global_bit_has_no_effect() {
     machine.tables().set(USER[0], LEAF, entry(PAGE, 0x107));
     assert_eq!(machine.access(GVA, READ), frame(PAGE));
     machine.tables().set(USER[0], LEAF, entry(OTHER, 0x107));
-    machine.shadow.flush_user();
+    machine.flush_user();
     assert_eq!(machine.access(GVA, READ), frame(OTHER));
 }
 
@@ -471,7 +471,7 @@ fn lg_090_flags_that_a_generation_does_not_have_kill() {
     let bad = entry(PAGE, 0x27) | PWT;
     machine.tables().set(USER[0], LEAF, bad);
     assert_eq!(machine.access(GVA, READ), frame(PAGE));
-    machine.shadow.flush_user();
+    machine.flush_user();
     machine.shadow.refuse_leaf_flags(PWT);
     let kill = Kill::BadPageTableEntry(bad);
     assert_eq!(machine.access(GVA, READ), Seen::Killed(kill.clone()));
@@ -586,7 +586,7 @@ fn lg_115_flush_user_is_for_the_current_root_below_the_kernel() {
         machine.access(HIGH, READ);
     }
     let repairs = machine.repairs;
-    machine.shadow.flush_user();
+    machine.flush_user();
     machine.access(HIGH, READ);
     machine.load(ROOTS[0]);
     machine.access(GVA, READ);
@@ -610,7 +610,7 @@ fn lg_115_flush_user_reaches_a_table_that_another_root_uses_too() {
         assert_eq!(machine.access(GVA, READ), frame(PAGE));
     }
     map(&machine, 0, OTHER);
-    machine.shadow.flush_user();
+    machine.flush_user();
     assert_eq!(
         machine.access(0, READ),
         frame(PAGE),

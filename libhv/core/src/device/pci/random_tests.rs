@@ -58,7 +58,7 @@ proptest! {
     /// no sequence of accesses panics, leaves RAM, or makes one access take more
     /// than a bounded number of touches of guest memory; the console still works after a reset.
     #[test]
-    fn random_accesses_are_contained(
+    fn a32_a33_a36_random_accesses_are_contained(
         ready in any::<bool>(),
         steps in prop::collection::vec(step(), 1..200),
     ) {

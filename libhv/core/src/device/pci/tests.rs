@@ -212,7 +212,7 @@ fn lg163_the_access_window_prints_emergency_bytes() {
 
 ///
 #[test]
-fn a_window_outside_the_registers_reads_ones_and_ignores_writes() {
+fn a36_a_window_outside_the_registers_reads_ones_and_ignores_writes() {
     let mut driver = Driver::ready();
     for (offset, length) in [
         (0x80, 1),

@@ -286,7 +286,7 @@ fn the_configuration_has_capacity_and_segments() {
 
 /// the guest gets an error, and nothing happens to the disk.
 #[test]
-fn bad_requests_fail_and_do_nothing() {
+fn a34_bad_requests_fail_and_do_nothing() {
     let sectors = SECTORS as u64;
     let cases = [
         (IN, sectors, 512, 1),
@@ -325,7 +325,7 @@ fn a_write_to_a_read_only_disk_is_an_error() {
 
 /// the device stops, and works again after a reset.
 #[test]
-fn malformed_requests_need_a_reset() {
+fn a32_malformed_requests_need_a_reset() {
     let cases: [(&[TestBuffer], Violation); 4] = [
         (
             &[(HEADER, 15, 0), (ANSWER, 1, WRITE)],
@@ -475,7 +475,7 @@ fn without_flushes_a_write_is_flushed_before_its_answer() {
 /// the buffer stays the disk's until the disk has ended the transfer, and no byte of it reaches a
 /// driver that never asked.
 #[test]
-fn a_reset_abandons_what_is_under_way() {
+fn a33_a_reset_abandons_what_is_under_way() {
     let mut driver = slow(1);
     driver.request(0, IN, 1, &[(DATA, 512, WRITE)]);
     driver.set_status(0);
@@ -543,7 +543,7 @@ proptest! {
     /// LG-173: whatever the driver queues, nothing outside RAM is touched, every exit does a
     /// bounded amount of work, and after a reset the device works. `TestDisk` checks what reaches it.
     #[test]
-    fn a_hostile_driver_hurts_itself_only(steps in prop::collection::vec(step(), 1..40)) {
+    fn lg173_a32_to_a34_a_hostile_driver_hurts_itself_only(steps in prop::collection::vec(step(), 1..40)) {
         let mut driver = slow(3);
         for step in steps {
             match step {

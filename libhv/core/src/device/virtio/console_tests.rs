@@ -207,7 +207,7 @@ fn a_flood_of_emergency_bytes_is_bounded() {
 /// the device of a driver that breaks the rules stops, tells the driver, and works again
 /// after a reset.
 #[test]
-fn a_broken_queue_needs_a_reset_and_nothing_else() {
+fn a32_a_broken_queue_needs_a_reset_and_nothing_else() {
     let cases: [(u16, &[TestBuffer], Violation); 5] = [
         (TRANSMIT, &[(RAM as u64, 1, 0)], Violation::BufferOutsideRam),
         (TRANSMIT, &[(0x8000, 1, WRITE)], Violation::WrongDirection),
@@ -249,7 +249,7 @@ fn a_broken_queue_needs_a_reset_and_nothing_else() {
 
 ///
 #[test]
-fn a_reset_in_the_middle_of_requests_forgets_them() {
+fn a33_a_reset_in_the_middle_of_requests_forgets_them() {
     let mut driver = Driver::ready();
     driver.memory.put(0x8000, b"half of this is lost");
     driver.post(TRANSMIT, 0, &[(0x8000, 20, 0)]);
@@ -269,7 +269,7 @@ fn a_reset_in_the_middle_of_requests_forgets_them() {
 
 /// one exit does a bounded amount of work, whatever is queued.
 #[test]
-fn a_poll_moves_a_bounded_amount() {
+fn a32_a39_a_poll_moves_a_bounded_amount() {
     let mut driver = Driver::ready();
     driver.post(TRANSMIT, 0, &[(0, RAM as u32, 0)]);
     driver.memory.take_accesses();

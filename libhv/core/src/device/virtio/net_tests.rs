@@ -88,7 +88,7 @@ fn a_frame_is_sent_without_its_header() {
 
 /// what cannot be a frame goes nowhere, and its buffers come back.
 #[test]
-fn frames_too_short_or_too_long_are_dropped() {
+fn a35_frames_too_short_or_too_long_are_dropped() {
     for (length, count) in [
         (0, 0),
         (5, 0),
@@ -180,7 +180,7 @@ fn frames_wait_at_the_link_until_there_are_buffers() {
 
 ///
 #[test]
-fn broken_buffers_need_a_reset() {
+fn a32_a35_broken_buffers_need_a_reset() {
     let cases: [(u16, &[TestBuffer], Violation); 3] = [
         (TRANSMIT, &[(0x8000, 100, WRITE)], Violation::WrongDirection),
         (RECEIVE, &[(0x8000, 1530, 0)], Violation::WrongDirection),
@@ -198,7 +198,7 @@ fn broken_buffers_need_a_reset() {
 
 /// a flood is served in turns.
 #[test]
-fn a_poll_moves_a_bounded_number_of_frames() {
+fn a35_a39_a_poll_moves_a_bounded_number_of_frames() {
     let mut driver = driver();
     for _ in 0..5 {
         for first in 0..16 {
@@ -213,7 +213,7 @@ fn a_poll_moves_a_bounded_number_of_frames() {
 proptest! {
     /// LG-173, A-35: nothing outside RAM is touched, whatever is queued and whatever arrives.
     #[test]
-    fn a_hostile_driver_hurts_itself_only(
+    fn lg173_a35_a_hostile_driver_hurts_itself_only(
         chains in prop::collection::vec(
             (0..2_u16, prop::collection::vec(
                 (0..0x1_1000_u64, prop_oneof![0..4096_u32, any::<u32>()], 0..8_u16), 1..5)),

@@ -382,7 +382,7 @@ proptest! {
     /// LG-173, A-32: whatever a queue holds, every buffer that comes out of it is RAM, a chain ends,
     /// and RAM's end is never passed.
     #[test]
-    fn lg173_random_queues_give_bounded_chains_inside_ram(
+    fn lg173_a32_random_queues_give_bounded_chains_inside_ram(
         table in prop::collection::vec(any_descriptor(), SIZE as usize),
         inner in prop::collection::vec(any_descriptor(), 4),
         heads in prop::collection::vec(0..SIZE + 1, SIZE as usize),

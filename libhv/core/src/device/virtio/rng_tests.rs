@@ -58,7 +58,7 @@ fn a_chain_waits_for_a_source_that_has_nothing() {
 
 ///
 #[test]
-fn a_readable_buffer_needs_a_reset() {
+fn a32_a_readable_buffer_needs_a_reset() {
     let mut driver = driver(8);
     driver.post(0, 0, &[(0x8000, 16, 0)]);
     driver.notify(0);

@@ -130,7 +130,7 @@ fn rules_of_features() {
 
 /// a queue cannot move while the device uses it.
 #[test]
-fn rules_of_queue_set_up() {
+fn a33_rules_of_queue_set_up() {
     let wrong_time = Violation::QueueSetUpAtWrongTime;
     let registers = [
         (register::QUEUE_SIZE, Width::Word, 8),

@@ -112,7 +112,7 @@ fn damaged_archives_are_refused() {
 
 ///
 #[test]
-fn an_archive_truncated_before_its_trailer_is_refused() {
+fn a37_an_archive_truncated_before_its_trailer_is_refused() {
     let archive = guest_archive();
     let trailer = archive
         .windows(10)

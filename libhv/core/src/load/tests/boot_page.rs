@@ -116,7 +116,7 @@ fn an_initrd_stays_below_2_gib() {
 
 ///
 #[test]
-fn an_initrd_that_does_not_fit_is_refused_with_both_numbers() {
+fn a37_an_initrd_that_does_not_fit_is_refused_with_both_numbers() {
     let kernel = small_elf();
     let room = 4 * MIB - 0x10_1000;
     for size in [room + 1, 8 * MIB] {
@@ -151,7 +151,7 @@ fn an_initrd_that_does_not_fit_is_refused_with_both_numbers() {
 
 ///
 #[test]
-fn the_command_line_has_2047_bytes_at_most() {
+fn a37_the_command_line_has_2047_bytes_at_most() {
     let kernel = small_elf();
     for (length, fits) in [(0, true), (2047, true), (2048, false), (65536, false)] {
         let line = vec![b'a'; length];

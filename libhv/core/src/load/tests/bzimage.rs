@@ -42,7 +42,7 @@ fn lg006_a_bzimage_finds_its_own_header_in_the_boot_page() {
 
 /// A3, A-37: a kernel that would unpack itself past RAM is refused before it does.
 #[test]
-fn a_bzimage_states_the_memory_it_needs() {
+fn a37_a_bzimage_states_the_memory_it_needs() {
     let with = |fields: &[(usize, u64)]| {
         let mut file = bzimage(b"payload");
         for (at, value) in fields {
@@ -106,7 +106,7 @@ fn every_header_word_of_a_bzimage_at_its_extremes_is_harmless() {
 
 ///
 #[test]
-fn every_header_field_of_a_bzimage_at_its_extremes_is_harmless() {
+fn a37_every_header_field_of_a_bzimage_at_its_extremes_is_harmless() {
     for at in 0x1f1..0x264 {
         for value in [0, 1, 0x7f, 0x80, 0xff] {
             let mut file = bzimage(&[0; 64]);
@@ -120,7 +120,7 @@ fn every_header_field_of_a_bzimage_at_its_extremes_is_harmless() {
 
 ///
 #[test]
-fn truncation_at_any_length_is_named() {
+fn a37_truncation_at_any_length_is_named() {
     let file = bzimage(&[1; 64]);
     let memory = memory();
     // The last paragraph may be cut short.

@@ -27,7 +27,7 @@ fn a_segment_may_end_at_the_last_byte_of_ram() {
 
 ///
 #[test]
-fn what_is_not_a_32_bit_x86_executable_is_refused() {
+fn a37_what_is_not_a_32_bit_x86_executable_is_refused() {
     let with = |at: usize, bytes: &[u8]| {
         let mut file = small_elf();
         put(&mut file, at, bytes);
@@ -67,7 +67,7 @@ fn linux_that_was_not_built_for_lguest_is_refused_before_it_runs() {
 
 ///
 #[test]
-fn segments_that_cannot_be_placed_are_refused() {
+fn a37_segments_that_cannot_be_placed_are_refused() {
     let one = |header: ProgramHeader| refusal(&elf_file(0x10_0000, &[header], b"codes"));
     let at = Gpa::from(0xffff_f000);
     assert_eq!(
@@ -133,7 +133,7 @@ fn segments_that_cannot_be_placed_are_refused() {
 
 ///
 #[test]
-fn an_entry_point_outside_ram_is_refused() {
+fn a37_an_entry_point_outside_ram_is_refused() {
     for entry in [4 * MIB as u32, u32::MAX] {
         let file = elf_file(entry, &[load_header(84, 0x10_0000, 5, 5)], b"codes");
         let ram = 4 * MIB as u64;
@@ -157,7 +157,7 @@ fn as_many_program_headers_as_the_limit_load_in_reasonable_time() {
 
 ///
 #[test]
-fn truncation_at_any_length_is_named() {
+fn a37_truncation_at_any_length_is_named() {
     let file = small_elf();
     for length in 0..file.len() {
         let error = refusal(&file[..length]);

@@ -218,7 +218,7 @@ fn lg016_lg019_no_tables_from_3_1_on() {
 
 /// no room between kernel and initrd.
 #[test]
-fn boot_tables_that_do_not_fit_are_refused_with_both_numbers() {
+fn a37_boot_tables_that_do_not_fit_are_refused_with_both_numbers() {
     let kernel = small_elf();
     let initrd = vec![1; 4 * MIB - 0x10_1000 - 4096];
     let boot = |generation| Boot {

@@ -110,7 +110,7 @@ proptest! {
 
     /// random bytes in place of headers load or are refused; memory is never overrun.
     #[test]
-    fn random_headers_load_or_are_refused(
+    fn a37_random_headers_load_or_are_refused(
         bzimage_like in any::<bool>(),
         changes in prop::collection::vec((0..0x270_usize, any::<u8>()), 1..12),
     ) {

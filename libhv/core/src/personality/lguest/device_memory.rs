@@ -11,7 +11,8 @@ use crate::address::{Gpa, Gva, PAGE_SIZE};
 use crate::device::{Devices, NoDevice, Width};
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
-use crate::personality::{AccessKind, Mmu};
+use crate::paging::{Access, Presence, Privilege};
+use crate::personality::{AccessKind, Fault, Mmu};
 use crate::registers::{Registers, eflags};
 
 /// Direction flag: string instructions go down.
@@ -31,6 +32,8 @@ enum Place {
 pub(super) struct DeviceAccess {
     pub(super) gva: Gva,
     pub(super) gpa: Gpa,
+    /// What it was allowed for, which is all that the guest's tables were asked.
+    pub(super) kind: AccessKind,
 }
 
 impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
@@ -49,6 +52,10 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         };
         let count_left = !instruction.strides.repeated || regs.ecx != 0;
         if count_left {
+            if let Some(error) = self.refused_write(regs, &instruction, access)? {
+                self.reflect_page_fault(regs, access.gva, error)?;
+                return Ok(Emulated::Faulted);
+            }
             let Some(places) = self.places(regs, &instruction, access)? else {
                 return Ok(Emulated::No);
             };
@@ -64,6 +71,40 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         self.counters.emulated = self.counters.emulated.wrapping_add(1);
         self.interrupts.note_single_step(regs);
         Ok(Emulated::Done)
+    }
+
+    /// The error code of the page fault with which the guest's tables refuse to have `access` written to, for an
+    /// instruction whose fault was one of reading: those that read first may fault so, and nobody has asked
+    /// about writing yet.
+    fn refused_write(
+        &mut self,
+        regs: &Registers,
+        instruction: &MemoryInstruction,
+        access: DeviceAccess,
+    ) -> Result<Option<u32>, Kill> {
+        let Operand::Memory(segment, offset) = instruction.first.0 else {
+            return Ok(None);
+        };
+        let base = self.gdt.descriptor(selector(segment, regs)).base();
+        let is_there = base.wrapping_add(offset) == access.gva.raw();
+        let was_asked = access.kind == AccessKind::Write;
+        if was_asked || !is_there || instruction.effect == Effect::Compare {
+            return Ok(None);
+        }
+        let write = Access {
+            kind: AccessKind::Write,
+            privilege: match regs.privilege_level() {
+                3 => Privilege::User,
+                _ => Privilege::Supervisor,
+            },
+        };
+        let error = write.error(Presence::Absent);
+        Ok(
+            match self.mmu.page_fault(&self.memory, access.gva, error)? {
+                Fault::Reflect { error } => Some(error),
+                Fault::Device(_) | Fault::Repaired => None,
+            },
+        )
     }
 
     /// Both operands' places; `None` when one has none, or neither is the device.

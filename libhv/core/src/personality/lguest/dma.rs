@@ -13,7 +13,7 @@ use heapless::Vec;
 use hv_abi::lguest::{IRQS, dma};
 
 /// Bytes that the console takes of one call, so that no exit takes long. `used_len` says how many it were.
-const LONGEST_TEXT: usize = 4096;
+const LONGEST_TEXT: usize = 1024;
 /// Bytes copied at a time.
 const CHUNK: usize = 64;
 

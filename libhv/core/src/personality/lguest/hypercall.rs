@@ -1,13 +1,14 @@
 //! Hypercalls: one decoder, over the table that says what the guest's generation of the ABI has.
 
 use super::counters::count;
+use super::ring::Drained;
 use super::{Activity, Changes, Lguest};
 use crate::address::{Gpa, Gva};
 use crate::clock::Clock;
 use crate::device::Devices;
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
-use crate::personality::{End, Mmu, NoMiddleTables, Ts};
+use crate::personality::{End, Mmu, NoMiddleTables, Progress, Ts};
 use crate::registers::Registers;
 use crate::segment::{Descriptor, NoSuchEntry};
 use hv_abi::lguest::data::MAX_SLOT_SIZE;
@@ -54,11 +55,30 @@ pub(super) enum Reply {
     None,
     /// A value for EAX.
     Eax(u32),
+    /// Nothing, but a device had to do with it, which takes long: it is the last call of this exit.
+    Long,
+    /// The call is to be made again: it takes longer than one exit should.
+    Unfinished,
 }
+
+impl From<Progress> for Reply {
+    fn from(progress: Progress) -> Self {
+        match progress {
+            Progress::Done => Reply::None,
+            Progress::Unfinished => Reply::Unfinished,
+        }
+    }
+}
+
+/// Length of `int n`, by which every hypercall is made in the end.
+const INT_LENGTH: u32 = 2;
 
 impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// `int $0x1f` from ring 1: the ring first, then the call itself. EIP is past the instruction
     /// already, and no register but EAX changes (LG-020, LG-024).
+    ///
+    /// What takes longer than one exit should is split: EIP goes back to the instruction, as if the exit had
+    /// come before it, and the next exit goes on where this one stopped.
     pub(super) fn hypercall(
         &mut self,
         regs: &mut Registers,
@@ -69,9 +89,17 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         }
         let call = Call::from_registers(regs, self.generation.arguments);
         count(&mut self.counters.calls, call.number);
-        self.drain_ring(clock)?;
-        if let Reply::Eax(value) = self.execute(&call, clock)? {
-            regs.eax = value;
+        if self.drain_ring(clock)? == Drained::Part {
+            regs.eip = regs.eip.wrapping_sub(INT_LENGTH);
+            return Ok(());
+        }
+        match self.execute(&call, clock)? {
+            Reply::None | Reply::Long => {}
+            Reply::Eax(value) => regs.eax = value,
+            Reply::Unfinished => {
+                regs.eip = regs.eip.wrapping_sub(INT_LENGTH);
+                return Ok(());
+            }
         }
         self.interrupts.note_single_step(regs);
         Ok(())
@@ -110,8 +138,10 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             Hypercall::Init => self.init(Gpa::from(first), clock)?,
             Hypercall::Crash => return Err(self.shutdown(Gpa::from(first), 0)),
             Hypercall::Shutdown => return Err(self.shutdown(Gpa::from(first), second)),
-            Hypercall::NewPgtable => self.new_pgtable(Gpa::from(first))?,
-            Hypercall::FlushTlb if first == 0 => self.mmu.flush_user(&self.memory)?,
+            Hypercall::NewPgtable => return Ok(self.new_pgtable(Gpa::from(first))?.into()),
+            Hypercall::FlushTlb if first == 0 => {
+                return Ok(self.mmu.flush_user(&self.memory)?.into());
+            }
             Hypercall::FlushTlb => self.mmu.flush_all(&self.memory)?,
             Hypercall::LoadIdtEntry => self.load_idt_entry(first, second, third)?,
             Hypercall::SetStack => self.set_stack(first, second, third)?,
@@ -124,7 +154,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
                 let entry = u64::from(fourth) << 32 | u64::from(third);
                 self.mmu.set_pte(&self.memory, root, gva, entry)?;
             }
-            Hypercall::SetPgd => self.set_pgd(Gpa::from(first), second)?,
+            Hypercall::SetPgd => return Ok(self.set_pgd(Gpa::from(first), second)?.into()),
             Hypercall::SetPmd => self
                 .mmu
                 .set_pmd(&self.memory, Gpa::from(first))?
@@ -134,27 +164,33 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             Hypercall::LoadGdtEntry => {
                 self.load_descriptor(first, Descriptor::from_words(second, third))?
             }
-            Hypercall::Notify => self.notify(first)?,
+            Hypercall::Notify => {
+                self.notify(first)?;
+                return Ok(Reply::Long);
+            }
             Hypercall::BindDma => return Ok(Reply::Eax(self.bind_dma(first, second, third)?)),
-            Hypercall::SendDma => self.send_dma(first, Gpa::from(second))?,
+            Hypercall::SendDma => {
+                self.send_dma(first, Gpa::from(second))?;
+                return Ok(Reply::Long);
+            }
         }
         Ok(Reply::None)
     }
 
-    fn new_pgtable(&mut self, root: Gpa) -> Result<(), Kill> {
+    fn new_pgtable(&mut self, root: Gpa) -> Result<Progress, Kill> {
         self.root = root;
         self.mmu.new_pgtable(&self.memory, root)?;
         match self.generation.silence {
-            Silence::None => Ok(()),
+            Silence::None => Ok(Progress::Done),
             // R2: what this space lost while another was active was never announced.
             Silence::InactiveSpaces => self.mmu.flush_user(&self.memory),
         }
     }
 
-    fn set_pgd(&mut self, root: Gpa, index: u32) -> Result<(), Kill> {
+    fn set_pgd(&mut self, root: Gpa, index: u32) -> Result<Progress, Kill> {
         match self.mmu.set_pgd(&self.memory, root, index) {
             Err(Kill::BadPgdIndex { .. }) if self.generation.top_index == TopIndex::Ignore => {
-                Ok(())
+                Ok(Progress::Done)
             }
             result => result,
         }

@@ -9,7 +9,7 @@ use crate::personality::Mmu;
 
 /// Bytes of one text that are printed. Guests send 16 at a time; a text without an end must not keep the
 /// host for longer.
-const LONGEST_TEXT: u64 = 4096;
+const LONGEST_TEXT: u64 = 1024;
 /// Bytes copied at a time.
 const CHUNK: usize = 64;
 

@@ -3,7 +3,7 @@
 use super::Lguest;
 use super::counters::count;
 use super::data::Data;
-use super::hypercall::Call;
+use super::hypercall::{Call, Reply};
 use crate::clock::Clock;
 use crate::device::Devices;
 use crate::kill::Kill;
@@ -28,12 +28,14 @@ pub(super) enum Drained {
     Nothing,
     /// Calls were made.
     Calls,
+    /// Calls were made, and took as long as one exit should: there may be more.
+    Part,
 }
 
 impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// Executes what is queued, in ring order, up to the first empty slot and never more than one
     /// round (3.3). A slot that ends the guest ends it here, for the same reason as a direct call
-    /// would (LG-054).
+    /// would (LG-054). Calls that take long end the round early: see [`Drained::Part`].
     #[inline]
     pub(super) fn drain_ring(&mut self, clock: &impl Clock) -> Result<Drained, End> {
         let Some(shared) = self.data else {
@@ -68,7 +70,6 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             {
                 break;
             }
-            self.cursor.advance();
             let at = layout.hcalls.wrapping_add(slot.wrapping_mul(slots.size));
             let mut bytes = [0; data::MAX_SLOT_SIZE];
             let words = bytes.get_mut(..slots.size as usize).unwrap_or_default();
@@ -78,11 +79,18 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             let call = Call::from_slot(&bytes, slots);
             count(&mut self.counters.queued_calls, call.number);
             // A call that was queued has no EAX to answer into.
-            self.execute(&call, clock)?;
+            let reply = self.execute(&call, clock)?;
+            if reply == Reply::Unfinished {
+                return Ok(Drained::Part);
+            }
+            self.cursor.advance();
             let done = shared.field(layout.hcall_status.wrapping_add(slot));
             self.memory
                 .write(done, &[data::SLOT_EMPTY])
                 .map_err(Kill::from)?;
+            if reply == Reply::Long || self.mmu.is_tired() {
+                return Ok(Drained::Part);
+            }
         }
         Ok(Drained::Calls)
     }

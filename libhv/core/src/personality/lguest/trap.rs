@@ -103,17 +103,22 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         if matches!(fault, Fault::Reflect { .. }) && regs.privilege_level() == 1 {
             // In the middle of a context switch NEW_PGTABLE may still be queued, and the guest's
             // handler would repair a root that is not in use yet, for ever (A42).
-            if self.drain_ring(clock)? == Drained::Calls {
-                fault = self.mmu.page_fault(&self.memory, gva, trap.error)?;
+            match self.drain_ring(clock)? {
+                Drained::Nothing => {}
+                Drained::Calls => fault = self.mmu.page_fault(&self.memory, gva, trap.error)?,
+                // It faults again, and the rest of the ring comes first again.
+                Drained::Part => return Ok(()),
             }
         }
         let error = match fault {
             Fault::Repaired => return Ok(()),
             Fault::Reflect { error } => error,
             Fault::Device(gpa) => {
-                let access = DeviceAccess { gva, gpa };
-                if self.access_device(regs, access)? == Emulated::Done {
-                    return Ok(());
+                let kind = Access::from_error(trap.error).kind;
+                let access = DeviceAccess { gva, gpa, kind };
+                match self.access_device(regs, access)? {
+                    Emulated::Done | Emulated::Faulted => return Ok(()),
+                    Emulated::No => {}
                 }
                 // As if nothing were mapped there.
                 Access::from_error(trap.error).error(Presence::Absent)

@@ -210,7 +210,7 @@ fn the_power_off_message_is_no_crash() {
 
 /// LG-177, A-29: exactly 128 bytes are read, 127 are shown.
 #[test]
-fn lg177_any_other_text_is_a_crash_cut_at_127_bytes() {
+fn lg177_a29_any_other_text_is_a_crash_cut_at_127_bytes() {
     let mut machine = Machine::initialised();
     let at = RAM as u32 - 128;
     machine.put(at, &[b'x'; 128]);

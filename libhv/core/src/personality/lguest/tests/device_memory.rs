@@ -12,6 +12,9 @@ const WINDOW: u32 = 0xd000_0000;
 /// What the device's memory holds at first, from every multiple of four on.
 const PATTERN: u32 = 0x8182_8384;
 
+/// Error code of a write; a read has none.
+const WRITE: u32 = 2;
+
 fn machine() -> Machine {
     let mut machine = Machine::initialised();
     machine.load_gate(14, INTERRUPT_GATE);
@@ -26,11 +29,15 @@ fn show(machine: &mut Machine, gva: u32) {
     machine.mmu().device.insert(page, Gpa::new(DEVICE));
 }
 
-/// Runs `code` at CODE, which faults at `gva`.
+/// Runs `code` at CODE, which faults at `gva` by writing, or by reading and writing.
 fn run(machine: &mut Machine, code: &[u8], gva: u32) {
+    fault(machine, code, gva, WRITE);
+}
+
+fn fault(machine: &mut Machine, code: &[u8], gva: u32, error: u32) {
     machine.regs.eip = CODE;
     machine.put(CODE, code);
-    machine.page_fault(gva.into(), 0).unwrap();
+    machine.page_fault(gva.into(), error).unwrap();
 }
 
 fn device_word(machine: &mut Machine, offset: usize) -> u32 {
@@ -106,7 +113,7 @@ fn forms(values: [u32; 8]) -> Vec<(Vec<u8>, u32)> {
 
 /// LG-160, A-36: 8, 16 and 32 bits, in both directions, in every form.
 #[test]
-fn lg160_moves_of_every_form_reach_the_device() {
+fn lg160_a36_moves_of_every_form_reach_the_device() {
     let values = distinct();
     for (operand, address) in forms(values) {
         for register in 0..8_u8 {
@@ -399,7 +406,7 @@ fn an_instruction_may_straddle_pages() {
 
 /// a single step of an instruction that the host carries out is the guest's.
 #[test]
-fn a_single_step_is_reported_after_the_instruction() {
+fn a04_a_single_step_is_reported_after_the_instruction() {
     let mut machine = machine();
     machine.load_gate(1, INTERRUPT_GATE);
     machine.regs.edi = WINDOW;
@@ -411,11 +418,35 @@ fn a_single_step_is_reported_after_the_instruction() {
     assert_eq!(machine.word(machine.regs.esp), CODE + 2);
 }
 
+/// some instructions fault by reading, although they write to the same place.
+#[test]
+fn a40_an_instruction_that_faulted_by_reading_writes_only_where_it_may() {
+    const MOVSD: [u8; 1] = [0xa5];
+    const ADD: [u8; 2] = [0x01, 0x06];
+    for code in [MOVSD.as_slice(), &ADD] {
+        let mut machine = machine();
+        machine.regs.esi = WINDOW;
+        machine.regs.edi = WINDOW;
+        fault(&mut machine, code, WINDOW, 0);
+        assert_eq!(machine.regs.eip, CODE + code.len() as u32, "it may");
+
+        machine.regs.esi = WINDOW;
+        machine.regs.edi = WINDOW;
+        machine.mmu().read_only.insert(WINDOW);
+        accesses(&mut machine);
+        fault(&mut machine, code, WINDOW, 0);
+        assert_eq!(machine.regs.eip, handler(14));
+        assert_eq!(accesses(&mut machine), []);
+        let error = machine.word(machine.regs.esp);
+        assert_eq!(error, 3, "a write to a present page");
+    }
+}
+
 proptest! {
     /// whatever the instruction and wherever it faults, the guest goes on or hears of it, and
     /// only the device's own bytes are reached.
     #[test]
-    fn random_code_is_carried_out_or_faults(
+    fn a36_random_code_is_carried_out_or_faults(
         code in prop::collection::vec(any::<u8>(), 1..16),
         registers in prop::array::uniform8(prop_oneof![
             any::<u32>(),

@@ -66,7 +66,7 @@ fn lg153_out_writes_its_width_and_advances_by_its_length() {
 
 /// LG-154, A-11: nothing privileged is emulated for ring 3.
 #[test]
-fn lg154_ring_3_gets_its_fault() {
+fn lg154_a11_ring_3_gets_its_fault() {
     for code in [
         &[0xe4, 0x80][..],
         &[0xee],
@@ -173,7 +173,7 @@ fn a15_storing_a_system_register_keeps_to_the_guest_s_rights() {
 
 /// LG-155, A-11, A-07: what has no virtual meaning, with a handler there.
 #[test]
-fn lg155_other_privileged_instructions_are_reflected() {
+fn lg155_a07_a11_other_privileged_instructions_are_reflected() {
     let codes: [&[u8]; 22] = [
         &[0x0f, 0x01, 0x10],       // lgdt
         &[0x0f, 0x01, 0x18],       // lidt

@@ -11,7 +11,7 @@ use crate::load::{Linux, Start};
 use crate::memory::{Access, BadAddress, GuestMemory};
 use crate::paging::Paging;
 use crate::personality::lguest::Lguest;
-use crate::personality::{AccessKind, End, Fault, Mmu, Next, NoMiddleTables, Trap};
+use crate::personality::{AccessKind, End, Fault, Mmu, Next, NoMiddleTables, Progress, Trap};
 use crate::registers::Registers;
 use hv_abi::lguest::{Arguments, DeviceBus, Generation, Noirq, PAGE_OFFSET, generations};
 use std::cell::{Cell, RefCell};
@@ -149,6 +149,11 @@ pub(super) struct FakeMmu {
     pub(super) told: Vec<Told>,
     /// A ring slot that becomes ready while a SET_PTE is carried out, as if by another writer.
     pub(super) fills: Option<u32>,
+    /// Calls that it takes in one exit before it is tired.
+    pub(super) tires_after: Option<u32>,
+    /// Times that a flush of the user's part is not finished.
+    pub(super) flush_parts: u32,
+    calls_in_exit: u32,
     /// What the next announcement comes to.
     pub(super) refuse: Option<Kill>,
     /// Leaf flags that the generation does not have.
@@ -158,11 +163,17 @@ pub(super) struct FakeMmu {
 impl FakeMmu {
     fn tell(&mut self, told: Told) -> Result<(), Kill> {
         self.told.push(told);
+        self.calls_in_exit += 1;
         self.refuse.take().map_or(Ok(()), Err)
     }
 }
 
 impl Mmu for FakeMmu {
+    fn is_tired(&self) -> bool {
+        self.tires_after
+            .is_some_and(|calls| self.calls_in_exit >= calls)
+    }
+
     fn page_fault(&mut self, _: &impl GuestMemory, gva: Gva, error: u32) -> Result<Fault, Kill> {
         let root = self.told.iter().rev().find_map(|told| match told {
             Told::NewPgtable(root) => Some(*root),
@@ -174,7 +185,12 @@ impl Mmu for FakeMmu {
         if self.demand.remove(&gva.page_start().raw()) {
             return Ok(Fault::Repaired);
         }
-        if let Some(page) = self.device.get(&gva.page_start().raw()) {
+        let refused = error & 2 != 0 && self.read_only.contains(&gva.page_start().raw());
+        if let Some(page) = self
+            .device
+            .get(&gva.page_start().raw())
+            .filter(|_| !refused)
+        {
             return Ok(Fault::Device(page.wrapping_add(gva.page_offset().into())));
         }
         let present = u32::from(!self.unmapped.contains(&gva.page_start().raw()));
@@ -227,8 +243,9 @@ impl Mmu for FakeMmu {
         self.tell(Told::SetPte(root.raw(), gva.raw(), entry))
     }
 
-    fn set_pgd(&mut self, _: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill> {
+    fn set_pgd(&mut self, _: &impl GuestMemory, root: Gpa, index: u32) -> Result<Progress, Kill> {
         self.tell(Told::SetPgd(root.raw(), index))
+            .map(|()| Progress::Done)
     }
 
     fn set_pmd(
@@ -243,8 +260,15 @@ impl Mmu for FakeMmu {
         }
     }
 
-    fn flush_user(&mut self, _: &impl GuestMemory) -> Result<(), Kill> {
-        self.tell(Told::FlushUser)
+    fn flush_user(&mut self, _: &impl GuestMemory) -> Result<Progress, Kill> {
+        self.tell(Told::FlushUser)?;
+        Ok(match self.flush_parts.checked_sub(1) {
+            None => Progress::Done,
+            Some(left) => {
+                self.flush_parts = left;
+                Progress::Unfinished
+            }
+        })
     }
 
     fn flush_all(&mut self, _: &impl GuestMemory) -> Result<(), Kill> {
@@ -511,6 +535,7 @@ impl Machine {
 
     pub(super) fn call(&mut self, number: u32, arguments: [u32; 3]) -> Result<(), End> {
         self.load_call(self.guest.generation(), number, arguments);
+        self.mmu().calls_in_exit = 0;
         self.trap(31, 0)
     }
 

@@ -108,7 +108,7 @@ fn lg127_handlers_start_without_tf_rf_and_nt() {
 
 /// LG-128, A-03: whatever the exit left.
 #[test]
-fn lg128_every_entry_has_harmless_flags() {
+fn lg128_a03_every_entry_has_harmless_flags() {
     for bit in 0..32 {
         let mut machine = Machine::initialised();
         machine.regs.eflags = 1 << bit;
@@ -122,7 +122,7 @@ fn lg128_every_entry_has_harmless_flags() {
 
 /// LG-130, A-08: every place of a frame relative to a page boundary, to the byte.
 #[test]
-fn lg130_a_frame_over_two_pages_goes_to_both() {
+fn lg130_a08_a_frame_over_two_pages_goes_to_both() {
     for below in 1..16 {
         let mut machine = Machine::initialised();
         machine.load_gate(11, INTERRUPT_GATE);

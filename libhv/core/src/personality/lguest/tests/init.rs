@@ -63,7 +63,7 @@ fn lg034_an_unknown_rate_is_written_as_zero() {
 
 /// LG-033, A-27.
 #[test]
-fn lg033_a_structure_not_wholly_in_ram_kills() {
+fn lg033_a27_a_structure_not_wholly_in_ram_kills() {
     for base in [RAM as u32 - data::SIZE + 1, RAM as u32, u32::MAX] {
         let mut machine = Machine::new();
         let reason = killed(machine.call(hypercall::LGUEST_INIT, [base, 0, 0]));
@@ -120,7 +120,7 @@ fn lg039_lg040_sampled_fields_count_once() {
 
 /// LG-028, A-27: known and unknown numbers alike.
 #[test]
-fn lg028_any_other_call_first_kills_and_names_the_number() {
+fn lg028_a27_any_other_call_first_kills_and_names_the_number() {
     for number in (0..40)
         .chain([u32::MAX])
         .filter(|&number| number != hypercall::LGUEST_INIT)

@@ -123,7 +123,7 @@ fn a_trap_gate_leaves_interrupts_on() {
 
 /// LG-140, LG-127, LG-128, A-03: no frame, the frame's own flags, made safe.
 #[test]
-fn lg140_an_interrupt_at_the_final_iret_folds_it() {
+fn lg140_a03_an_interrupt_at_the_final_iret_folds_it() {
     let mut machine = machine();
     machine.regs.eip = NOIRQ_IRET;
     let frame = [0x1111, 0x61, 0xffff_ffff];

@@ -117,3 +117,55 @@ fn an_empty_ring_costs_one_access() {
     machine.enter().unwrap();
     assert_eq!(machine.accesses(), 1);
 }
+
+/// a round that takes long goes on in the next exit, which is the same instruction again.
+#[test]
+fn a39_a_long_round_is_split_and_the_call_is_made_once() {
+    let mut machine = Machine::initialised();
+    for slot in 0..10 {
+        set_pte(&machine, slot, slot);
+    }
+    machine.mmu().tires_after = Some(4);
+    let eip = machine.regs.eip;
+    let mut exits = 0;
+    loop {
+        exits += 1;
+        machine.call(hypercall::SET_PTE, [0x5000, 99, 0]).unwrap();
+        if machine.regs.eip == eip {
+            break;
+        }
+        // The processor executes `int` again.
+        assert_eq!(machine.regs.eip, eip - 2);
+        machine.regs.eip = eip;
+        assert!(exits < 10);
+    }
+    assert_eq!(exits, 3, "four, four, two and the call");
+    let expected: Vec<u32> = (0..10).chain([99]).collect();
+    assert_eq!(marks(&mut machine), expected);
+}
+
+/// a slot that is not finished stays due, and nothing behind it runs before it.
+#[test]
+fn a39_a_slot_that_is_not_finished_is_run_again() {
+    let mut machine = Machine::initialised();
+    machine.queue(0, [hypercall::FLUSH_TLB, 0, 0, 0, 0]);
+    machine.queue(1, [hypercall::FLUSH_TLB, 1, 0, 0, 0]);
+    machine.mmu().flush_parts = 2;
+    let eip = machine.regs.eip;
+    for statuses in [[0, 0], [0, 0]] {
+        machine.call(hypercall::FLUSH_ASYNC, [0; 3]).unwrap();
+        assert_eq!(machine.regs.eip, eip - 2);
+        machine.regs.eip = eip;
+        assert_eq!([0, 1].map(|slot| machine.slot_status(slot)), statuses);
+    }
+    machine.call(hypercall::FLUSH_ASYNC, [0; 3]).unwrap();
+    assert_eq!(machine.regs.eip, eip);
+    let told = machine.told();
+    let flushes = [
+        Told::FlushUser,
+        Told::FlushUser,
+        Told::FlushUser,
+        Told::FlushAll,
+    ];
+    assert_eq!(told, flushes);
+}

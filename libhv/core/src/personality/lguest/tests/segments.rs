@@ -28,7 +28,7 @@ fn lg058_an_index_past_the_table_kills() {
 
 /// LG-060, LG-061, A-13.
 #[test]
-fn lg060_lg061_load_tls_reads_three_descriptors() {
+fn lg060_lg061_a13_load_tls_reads_three_descriptors() {
     let mut machine = Machine::initialised();
     let before = *machine.guest.gdt();
     for entry in 0..4 {
@@ -49,7 +49,7 @@ fn lg060_lg061_load_tls_reads_three_descriptors() {
 
 /// LG-064, LG-065, A-13.
 #[test]
-fn lg064_lg065_reserved_vectors_are_ignored_and_missing_ones_kill() {
+fn lg064_lg065_a13_reserved_vectors_are_ignored_and_missing_ones_kill() {
     let mut machine = Machine::initialised();
     for vector in [2, 8, 15, 31] {
         // Not even their type is looked at.
@@ -134,7 +134,7 @@ fn gate_privileges_are_the_guest_s_for_software_vectors_only() {
 
 /// LG-062, A-02.
 #[test]
-fn lg062_a_state_that_cannot_be_entered_is_trap_256() {
+fn lg062_a02_a_state_that_cannot_be_entered_is_trap_256() {
     let mut machine = Machine::initialised();
     machine.regs.error = 0x68;
     let end = machine.guest.on_entry_fault(&machine.regs);

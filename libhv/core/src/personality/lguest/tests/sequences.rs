@@ -81,7 +81,7 @@ proptest! {
     /// No panic, bounded work, and an entry whose flags, descriptors and gates are those that the
     /// host's safety rests on (LG-063, LG-128, A-26).
     #[test]
-    fn no_sequence_of_exits_makes_an_entry_unsafe(steps in prop::collection::vec(step(), 1..60)) {
+    fn a26_no_sequence_of_exits_makes_an_entry_unsafe(steps in prop::collection::vec(step(), 1..60)) {
         let mut machine = Machine::initialised();
         for vector in 0..=255 {
             machine.load_gate(vector, INTERRUPT_GATE);

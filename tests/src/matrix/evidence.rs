@@ -1,6 +1,6 @@
 //! What tests have shown: the names of those that passed, and the verdicts that guests printed.
 
-use super::world::World;
+use super::series::{ALL_LETTERS, Series};
 use std::fmt::Write as _;
 use std::io::Write as _;
 
@@ -9,11 +9,11 @@ const VERDICTS: &str = "HV_VERDICTS";
 
 /// What a test had to say about a statement.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Verdict {
+pub struct Verdict<T> {
     /// The statement's number.
     pub number: u16,
     /// Where.
-    pub worlds: Vec<World>,
+    pub settings: Vec<T>,
     /// Whether it held.
     pub outcome: Outcome,
     /// The test, and its words if it has any.
@@ -30,43 +30,45 @@ pub enum Outcome {
 }
 
 /// All that some test programs had to say.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Evidence {
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Evidence<T> {
     /// About statements.
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Vec<Verdict<T>>,
     /// Tests that failed, whatever they are about.
     pub failed_tests: Vec<String>,
 }
 
-impl Evidence {
+impl<T> Evidence<T> {
     /// Reads the output of test programs, and what [`record`] wrote. Two kinds of lines count:
     /// `test <name> ... ok|FAILED`, with statements named in the test's own name, and
     /// `<test>: LG-nnn pass|FAIL <what>`.
-    pub fn read(output: &str) -> Self {
-        let mut evidence = Self::default();
+    pub fn read<S: Series<Setting = T>>(output: &str) -> Self {
+        let (mut verdicts, mut failed_tests) = (Vec::new(), Vec::new());
         for line in output.lines() {
             if let Some((name, outcome)) = test_result(line) {
                 if outcome == Outcome::Fail {
-                    evidence.failed_tests.push(name.into());
+                    failed_tests.push(name.into());
                 }
-                let numbers = numbers_in_name(name);
-                let worlds = World::of_test(name);
-                evidence.verdicts.extend(numbers.map(|number| Verdict {
+                let numbers = numbers_in_name::<S>(name);
+                verdicts.extend(numbers.into_iter().map(|number| Verdict {
                     number,
-                    worlds: worlds.clone(),
+                    settings: S::of_test(name),
                     outcome,
                     source: name.into(),
                 }));
-            } else if let Some((test, number, outcome)) = recorded(line) {
-                evidence.verdicts.push(Verdict {
+            } else if let Some((test, number, outcome)) = recorded::<S>(line) {
+                verdicts.push(Verdict {
                     number,
-                    worlds: World::of_test(test),
+                    settings: S::of_test(test),
                     outcome,
                     source: line.into(),
                 });
             }
         }
-        evidence
+        Self {
+            verdicts,
+            failed_tests,
+        }
     }
 }
 
@@ -82,35 +84,45 @@ fn test_result(line: &str) -> Option<(&str, Outcome)> {
     }
 }
 
-/// The statements that a test's name begins with: `lg_080_to_082_accessed...`, `lg119_lg120_frames`.
-fn numbers_in_name(name: &str) -> impl Iterator<Item = u16> + use<> {
+/// The items that a test's name begins with: `lg_080_to_082_accessed...`, `lg058_a13_indices`.
+fn numbers_in_name<S: Series>(name: &str) -> Vec<u16> {
     let function = name.rsplit("::").next().unwrap_or_default();
-    let mut numbers = Vec::new();
-    let mut range_from = None;
-    let mut words = function.split('_');
-    if !function.starts_with("lg") {
-        words.by_ref().for_each(drop);
-    }
-    for word in words {
-        match word.strip_prefix("lg").unwrap_or(word) {
-            "" => {}
-            "to" if !numbers.is_empty() => range_from = numbers.last().copied(),
-            digits => match digits.parse::<u16>() {
-                Ok(number) if digits.len() == 3 => {
-                    let first = range_from.take().map_or(number, |from| from + 1);
-                    numbers.extend(first..=number);
-                }
-                _ => break,
-            },
+    let ours = S::LETTERS.to_lowercase();
+    let (mut numbers, mut letters, mut range_from) = (Vec::new(), String::new(), None);
+    for word in function.split('_') {
+        let digits = word.trim_start_matches(|c: char| c.is_ascii_lowercase());
+        let before = &word[..word.len() - digits.len()];
+        if before == "to" && digits.is_empty() {
+            range_from = numbers.last().copied();
+            continue;
+        }
+        if ALL_LETTERS
+            .iter()
+            .any(|all| before.eq_ignore_ascii_case(all))
+        {
+            letters = before.into();
+        } else if !before.is_empty() {
+            break;
+        }
+        match digits.parse::<u16>() {
+            _ if letters != ours => {}
+            Ok(number) if digits.len() == S::DIGITS => {
+                let first = range_from.take().map_or(number, |from| from + 1);
+                numbers.extend(first..=number);
+            }
+            // The letters alone, with the number behind them.
+            _ if digits.is_empty() => {}
+            _ => break,
         }
     }
-    numbers.into_iter()
+    numbers
 }
 
-fn recorded(line: &str) -> Option<(&str, u16, Outcome)> {
-    let (test, verdict) = line.split_once(": LG-")?;
+fn recorded<S: Series>(line: &str) -> Option<(&str, u16, Outcome)> {
+    let (test, verdict) = line.split_once(": ")?;
     let mut words = verdict.split_whitespace();
-    let number = words.next()?.parse().ok()?;
+    let number = words.next()?.strip_prefix(S::LETTERS)?.strip_prefix('-')?;
+    let number = number.parse().ok()?;
     match words.next()? {
         "pass" => Some((test, number, Outcome::Pass)),
         "FAIL" => Some((test, number, Outcome::Fail)),
@@ -136,7 +148,7 @@ pub fn record(test: &str, outcome: &Result<(), impl Sized>, text: &str) {
 
 fn recording(test: &str, passed: bool, text: &str) -> String {
     let mut lines = String::new();
-    for line in text.lines().filter(|line| line.starts_with("LG-")) {
+    for line in text.lines().filter(|line| is_verdict(line)) {
         let line = if passed {
             line.into()
         } else {
@@ -147,12 +159,19 @@ fn recording(test: &str, passed: bool, text: &str) -> String {
     lines
 }
 
+fn is_verdict(line: &str) -> bool {
+    let letters = line.split_once('-').map(|(letters, _)| letters);
+    letters.is_some_and(|letters| ALL_LETTERS.contains(&letters))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attack::Attacks;
+    use crate::conformance::Checklist;
 
     fn numbers(name: &str) -> Vec<u16> {
-        numbers_in_name(name).collect()
+        numbers_in_name::<Checklist>(name)
     }
 
     #[test]
@@ -167,8 +186,19 @@ mod tests {
     }
 
     #[test]
+    fn a_name_may_begin_with_numbers_of_both_lists() {
+        let attacks = numbers_in_name::<Attacks>;
+        assert_eq!(numbers("lg058_a13_indices_past_the_table"), [58]);
+        assert_eq!(attacks("lg058_a13_indices_past_the_table"), [13]);
+        assert_eq!(attacks("x::a32_to_a34_whatever_is_queued"), [32, 33, 34]);
+        assert_eq!(attacks("a16_a19_flags"), [16, 19]);
+        assert!(attacks("a_guest_of_31_pages").is_empty());
+        assert!(attacks("lg_012_at_3_places").is_empty());
+    }
+
+    #[test]
     fn lines_of_both_harnesses_are_read() {
-        let evidence = Evidence::read(
+        let evidence = Evidence::read::<Checklist>(
             "running 3 tests\n\
              test x::lg020_a ... ok\n\
              test x::lg021_b ... FAILED\n\
@@ -188,11 +218,11 @@ mod tests {
     #[test]
     fn recorded_verdicts_are_read_with_their_world() {
         let text = "noise\nLG-080 pass A after a read\nLG-081 FAIL D got=0\nA-01 pass x\n";
-        let evidence = Evidence::read(&recording("paging.g3::shared", true, text));
+        let evidence = Evidence::read::<Checklist>(&recording("paging.g3::shared", true, text));
         let said: Vec<_> = evidence
             .verdicts
             .iter()
-            .map(|v| (v.number, v.outcome, v.worlds[0].to_string()))
+            .map(|v| (v.number, v.outcome, v.settings[0].to_string()))
             .collect();
         assert_eq!(
             said,
@@ -205,7 +235,7 @@ mod tests {
 
     #[test]
     fn what_a_failed_test_says_does_not_count_as_a_pass() {
-        let evidence = Evidence::read(&recording("x", false, "LG-080 pass A\n"));
+        let evidence = Evidence::read::<Checklist>(&recording("x", false, "LG-080 pass A\n"));
         assert_eq!(evidence.verdicts[0].outcome, Outcome::Fail);
     }
 }

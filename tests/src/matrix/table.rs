@@ -1,15 +1,17 @@
 //! The matrix: statements against evidence.
 
 use super::evidence::{Evidence, Outcome, Verdict};
+use super::series::Series;
 use super::statement::{Scope, Statement};
-use super::world::World;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// What came of one statement.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Row {
+pub struct Row<S> {
     number: u16,
     result: Result<Shown, String>,
+    series: PhantomData<S>,
 }
 
 /// A statement that did not fail.
@@ -19,42 +21,45 @@ enum Shown {
     NotApplicable(String),
 }
 
-impl fmt::Display for Row {
+impl<S: Series> fmt::Display for Row<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [pass, fail] = S::WORDS;
         let (word, reason) = match &self.result {
-            Ok(Shown::Pass(reason)) => ("pass", reason),
+            Ok(Shown::Pass(reason)) => (pass, reason),
             Ok(Shown::NotApplicable(reason)) => ("n/a", reason),
-            Err(reason) => ("fail", reason),
+            Err(reason) => (fail, reason),
         };
-        write!(f, "LG-{:03} {word} {reason}", self.number)
+        let (letters, digits) = (S::LETTERS, S::DIGITS);
+        write!(f, "{letters}-{:0digits$} {word} {reason}", self.number)
     }
 }
 
 /// All rows, and the evidence that belongs to none.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Matrix {
+pub struct Matrix<S> {
     /// In the order of the statements.
-    pub rows: Vec<Row>,
+    pub rows: Vec<Row<S>>,
     /// Tests that failed without being about a statement, and verdicts about statements that do not
     /// exist. The matrix is not to be trusted while there are any.
     pub complaints: Vec<String>,
 }
 
-impl Matrix {
+impl<S: Series> Matrix<S> {
     /// Judges every statement.
-    pub fn new(statements: &[Statement], evidence: &Evidence) -> Self {
+    pub fn new(statements: &[Statement<S::Setting>], evidence: &Evidence<S::Setting>) -> Self {
         let rows = statements
             .iter()
             .map(|statement| Row {
                 number: statement.number,
                 result: judge(statement, &evidence.verdicts),
+                series: PhantomData,
             })
             .collect();
         let failed = evidence
             .failed_tests
             .iter()
             .map(|name| format!("failed test: {name}"));
-        let known = |verdict: &&Verdict| {
+        let known = |verdict: &&Verdict<S::Setting>| {
             statements
                 .iter()
                 .any(|statement| statement.number == verdict.number)
@@ -72,7 +77,8 @@ impl Matrix {
 
     /// Passed, failed and skipped (not applicable).
     pub fn totals(&self) -> [usize; 3] {
-        let count = |wanted: fn(&Row) -> bool| self.rows.iter().filter(|row| wanted(row)).count();
+        let count =
+            |wanted: fn(&Row<S>) -> bool| self.rows.iter().filter(|row| wanted(row)).count();
         [
             count(|row| matches!(row.result, Ok(Shown::Pass(_)))),
             count(|row| row.result.is_err()),
@@ -86,8 +92,11 @@ impl Matrix {
     }
 }
 
-fn judge(statement: &Statement, verdicts: &[Verdict]) -> Result<Shown, String> {
-    let mut about: Vec<&Verdict> = verdicts
+fn judge<T: Copy + Ord + fmt::Display>(
+    statement: &Statement<T>,
+    verdicts: &[Verdict<T>],
+) -> Result<Shown, String> {
+    let mut about: Vec<&Verdict<T>> = verdicts
         .iter()
         .filter(|verdict| verdict.number == statement.number)
         .collect();
@@ -99,7 +108,7 @@ fn judge(statement: &Statement, verdicts: &[Verdict]) -> Result<Shown, String> {
         groups
             .iter()
             .flatten()
-            .any(|world| verdict.worlds.contains(world))
+            .any(|setting| verdict.settings.contains(setting))
     });
     if let Some(failed) = about
         .iter()
@@ -107,19 +116,24 @@ fn judge(statement: &Statement, verdicts: &[Verdict]) -> Result<Shown, String> {
     {
         return Err(format!("{}; {}", failed.source, statement.text));
     }
-    let shown = |world: &&World| about.iter().any(|verdict| verdict.worlds.contains(world));
-    let missing: Vec<&World> = groups
+    let shown = |setting: &&T| {
+        about
+            .iter()
+            .any(|verdict| verdict.settings.contains(setting))
+    };
+    let missing: Vec<&T> = groups
         .iter()
-        .filter(|group| !group.iter().any(|world| shown(&world)))
+        .filter(|group| !group.iter().any(|setting| shown(&setting)))
         .filter_map(|group| group.first())
         .collect();
     match (groups.len(), missing.is_empty()) {
         (_, true) => {
             let seen = groups.iter().flatten().filter(shown).collect();
             Ok(Shown::Pass(format!(
-                "{}, {} verdicts",
+                "{}, {} verdicts; {}",
                 listed(seen),
-                about.len()
+                about.len(),
+                statement.text
             )))
         }
         (1, false) => Err(format!("no test; {}", statement.text)),
@@ -131,8 +145,8 @@ fn judge(statement: &Statement, verdicts: &[Verdict]) -> Result<Shown, String> {
     }
 }
 
-fn listed(worlds: Vec<&World>) -> String {
-    let names: Vec<_> = worlds.into_iter().map(World::to_string).collect();
+fn listed<T: fmt::Display>(settings: Vec<&T>) -> String {
+    let names: Vec<_> = settings.into_iter().map(T::to_string).collect();
     names.join(" ")
 }
 
@@ -140,9 +154,16 @@ fn listed(worlds: Vec<&World>) -> String {
 mod tests {
     use super::super::statement::parse;
     use super::*;
+    use crate::attack::Attacks;
+    use crate::conformance::Checklist;
 
     fn rows(table: &str, output: &str) -> Vec<String> {
-        let matrix = Matrix::new(&parse(table).unwrap(), &Evidence::read(output));
+        rows_of::<Checklist>(table, output)
+    }
+
+    fn rows_of<S: Series>(table: &str, output: &str) -> Vec<String> {
+        let statements = parse::<S>(table).unwrap();
+        let matrix = Matrix::<S>::new(&statements, &Evidence::read::<S>(output));
         matrix.rows.iter().map(Row::to_string).collect()
     }
 
@@ -155,7 +176,7 @@ mod tests {
         assert_eq!(rows(table, g5), ["LG-001 fail no test in G4; it works"]);
         assert_eq!(
             rows(table, &format!("{g5}{g4}")),
-            ["LG-001 pass G4 G5, 2 verdicts"]
+            ["LG-001 pass G4 G5, 2 verdicts; it works"]
         );
     }
 
@@ -173,7 +194,7 @@ mod tests {
         let output = "a.g1: LG-001 FAIL x\na: LG-001 pass x\n";
         assert_eq!(
             rows("LG-001 G5/two-level it works", output),
-            ["LG-001 pass G5, 1 verdicts"]
+            ["LG-001 pass G5, 1 verdicts; it works"]
         );
     }
 
@@ -182,17 +203,35 @@ mod tests {
         let table = "LG-001 once it works\nLG-002 n/a it cannot be";
         assert_eq!(
             rows(table, "test lg001_x ... ok\n"),
-            ["LG-001 pass G5, 1 verdicts", "LG-002 n/a it cannot be"]
+            [
+                "LG-001 pass G5, 1 verdicts; it works",
+                "LG-002 n/a it cannot be"
+            ]
         );
         assert_eq!(rows(table, "")[0], "LG-001 fail no test; it works");
     }
 
     #[test]
     fn other_failures_are_complaints() {
-        let evidence = Evidence::read("test x ... FAILED\na: LG-009 pass x\n");
-        let matrix = Matrix::new(&parse("LG-001 n/a x").unwrap(), &evidence);
+        let evidence = Evidence::read::<Checklist>("test x ... FAILED\na: LG-009 pass x\n");
+        let statements = parse::<Checklist>("LG-001 n/a x").unwrap();
+        let matrix = Matrix::<Checklist>::new(&statements, &evidence);
         assert_eq!(matrix.totals(), [0, 0, 1]);
         assert_eq!(matrix.complaints.len(), 2);
         assert!(!matrix.holds());
+    }
+    #[test]
+    fn an_attack_has_to_fail_in_both_modes() {
+        let table = "A-01 guests it is tried";
+        let shared = "a::shared: A-01 pass x\n";
+        let both = format!("{shared}a::isolated: A-01 pass x\n");
+        assert_eq!(
+            rows_of::<Attacks>(table, shared),
+            ["A-01 FELL no test in isolated; it is tried"]
+        );
+        assert_eq!(
+            rows_of::<Attacks>(table, &both),
+            ["A-01 held shared isolated, 2 verdicts; it is tried"]
+        );
     }
 }
