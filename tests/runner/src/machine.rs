@@ -291,7 +291,7 @@ mod tests {
         let line = line(&Machine::new("image.elf").command_line("mode=isolated -- quiet"));
         assert!(line.contains("-accel tcg"), "{line}");
         assert!(
-            line.contains("-kernel image.elf -append mode=isolated -- quiet"),
+            line.contains("-kernel image.elf -boot strict=on -append mode=isolated -- quiet"),
             "{line}"
         );
         assert!(
