@@ -2,7 +2,6 @@
 
 use crate::{ACCESSES, Machine, RAM_BASE, Seen, Tables};
 use hv_core::address::{Gpa, Gva};
-use hv_core::memory::GuestMemory;
 use hv_core::paging::{Access, AccessKind, Privilege, bits};
 use std::collections::{HashMap, HashSet};
 
@@ -116,12 +115,7 @@ impl<G: Tables> Guest<G> {
     pub fn replace(&mut self) {
         let next = Self::new(self.shape);
         let old = std::mem::replace(self, next);
-        for at in (0..FRAMES << 12).step_by(8) {
-            let at = Gpa::new(at);
-            let word = old.machine.ram.read_u64(at).expect("RAM").to_le_bytes();
-            self.machine.ram.write(at, &word).expect("RAM");
-        }
-        old.machine.finish();
+        self.machine.ram = old.machine.finish();
     }
 
     /// Audits the live tables.

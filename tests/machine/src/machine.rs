@@ -258,13 +258,14 @@ impl<G: Tables> Machine<G> {
         self.shadow.audit(&self.ram).unwrap().stale
     }
 
-    /// Ends the guest.
+    /// Ends the guest, and returns its RAM.
     ///
     /// # Panics
-    /// When not every frame is back (LG-118).
-    pub fn finish(self) {
+    /// When the audit finds something, or not every frame is back (LG-118).
+    pub fn finish(self) -> Ram {
         self.audit();
         let pool = self.shadow.release();
         assert_eq!(pool.available(), pool.capacity());
+        self.ram
     }
 }
