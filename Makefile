@@ -30,6 +30,8 @@ help:
 	@echo '                        that kernel; DISK="f g" for several disks'
 	@echo 'make test [UPDATE=1]    all tests; UPDATE=1 rewrites the golden logs'
 	@echo 'make conformance        the LG matrix: what the tests show about each statement of the ABI'
+	@echo 'make fuzz [TARGET=name] [SECONDS=60]'
+	@echo '                        fuzzes all targets, or one, for so long each; needs a nightly compiler'
 	@echo 'make check              format, lints, documents, licences'
 	@echo 'make image [ISO=1]      prints the path of a bootable ELF file, or of a GRUB ISO'
 	@echo 'make gdb                the host under gdb, stopped before its first instruction'
@@ -116,6 +118,7 @@ MICRO_GUESTS := $(patsubst %,build/tests/guests/%.elf,\
 	$(patsubst tests/guests/%.c,%,$(wildcard tests/guests/hosted/*.c)) \
 	$(foreach word,$(GENERATIONS) $(PAE_WORDS),$(addsuffix .$(word),$(guests_of_$(word)))) \
 	$(foreach word,$(VINTAGES),$(addsuffix .$(word),$(VINTAGE_GUESTS))) \
+	$(addprefix hosted/random.,$(GENERATIONS) $(PAE_WORDS)) \
 	$(addsuffix .2.6.24,$(FIRST_GUESTS)))
 MICRO_LIBRARY := $(wildcard tests/guests/lib/*.c tests/guests/lib/*.S)
 MICRO_HEADERS := $(wildcard tests/guests/lib/*.h)

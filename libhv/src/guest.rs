@@ -4,8 +4,9 @@ use crate::device::Model;
 use crate::exit::{Exit, PortRead, Stop};
 use crate::kick::Kicker;
 use crate::ports::ClaimedPorts;
+use core::time::Duration;
 use hv_core::address::{Gpa, Gva};
-use hv_core::clock::Clock as _;
+use hv_core::clock::{Clock as _, Nanos};
 use hv_core::device::Work;
 use hv_core::device::bus::Bus;
 use hv_core::memory::{BadAddress, GuestMemory as _};
@@ -37,6 +38,8 @@ pub struct Guest {
     /// How the guest ended; it never runs again.
     ended: Option<End>,
     host_interrupts: u64,
+    /// When the guest is to be kicked.
+    kick_at: Option<Nanos>,
     #[cfg(feature = "audit")]
     auditor: crate::audit::Auditor,
 }
@@ -77,6 +80,7 @@ impl Guest {
             pic,
             ended: None,
             host_interrupts: 0,
+            kick_at: None,
             #[cfg(feature = "audit")]
             auditor: crate::audit::Auditor::default(),
         }
@@ -226,7 +230,10 @@ impl Guest {
         self.host_interrupts = self.host_interrupts.wrapping_add(1);
         self.lguest.host_event();
         match vector {
-            TIMER_VECTOR => self.timer.expired(),
+            TIMER_VECTOR => {
+                self.timer.expired();
+                self.kick_if_due();
+            }
             SPURIOUS_VECTOR => {}
             vector if MESSAGE_VECTORS.contains(&vector) => self.timer.end_of_message(),
             _ => {
@@ -307,6 +314,21 @@ impl Guest {
     /// A handle that makes [`Guest::run`] return, from any context.
     pub fn kicker(&self) -> Kicker {
         Kicker { _private: () }
+    }
+
+    /// Kicks the guest once, when `time` has passed from now on, a time slice of 10 ms later at most. Replaces what was
+    /// asked for before.
+    pub fn kick_after(&mut self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.kick_at = Some(self.clocks.now().after(nanos));
+    }
+
+    /// Due whenever a time slice ends: no guest runs on without one.
+    fn kick_if_due(&mut self) {
+        if self.kick_at.is_some_and(|due| due <= self.clocks.now()) {
+            self.kick_at = None;
+            self.kicker().kick();
+        }
     }
 
     /// What happened so far.
