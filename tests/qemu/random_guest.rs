@@ -1,14 +1,14 @@
 //! Guests that do anything: `guests/hosted/random.c`, a machine for each seed. However a seed ends, the host
 //! says so in its last line, has nothing else to complain of, and its audit found nothing.
 
-use hv_runner::Outcome;
+use hv_runner::{Clock, Outcome};
 use hv_tests::built;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-const SEEDS: usize = 40;
+const SEEDS: usize = 1000;
 /// Machines at a time, which is what the other tests have as well.
 const MACHINES: usize = 2;
 /// For guest and host: what a loader puts into the image's own part of memory is little.
@@ -29,8 +29,8 @@ const WORLDS: [(&str, &str); 8] = [
 /// Ways to end that have to occur, so that a generator which only ever makes one mistake is found out.
 const KINDS: usize = 12;
 /// Of a hundred seeds, at most so many may end in the same way, or for want of time.
-const SAME: usize = 50;
-const ENDLESS: usize = 10;
+const SAME: usize = 60;
+const ENDLESS: usize = 20;
 
 /// Runs one seed. In isolated mode every third.
 fn run(seed: usize) -> Outcome {
@@ -48,6 +48,7 @@ fn run(seed: usize) -> Outcome {
     built::hosting_on("impatient", &guest, &format!("case={seed}"))
         .command_line(format!("mode={mode} {words}"))
         .memory_mib(MEMORY_MIB)
+        .clock(Clock::CountedByEight)
         .deadline(Some(DEADLINE))
         .run()
         .expect("QEMU starts")
@@ -129,4 +130,21 @@ fn every_seed_of_the_random_guest_ends_in_a_stop_line() {
         endless * 100 <= SEEDS * ENDLESS,
         "{endless} seeds do not end"
     );
+}
+
+/// What the host gives a guest, and how late it may be: one time slice, and what the end itself takes.
+const PATIENCE: f64 = 0.400;
+const LATE: f64 = 0.011;
+
+#[test]
+fn a_guest_that_never_comes_back_is_kicked_when_its_time_is_over() {
+    let guest = built::micro_guest("hosted/undisturbed");
+    let outcome = built::hosting_on("impatient", &guest, "")
+        .clock(Clock::CountedByEight)
+        .run()
+        .expect("QEMU starts");
+    assert_eq!((outcome.status, outcome.stop()), (1, "kicked"));
+    let stamps = outcome.log.iter().filter_map(|line| line.seconds.as_ref());
+    let last: f64 = stamps.last().expect("the log has times").parse().unwrap();
+    assert!((PATIENCE..PATIENCE + LATE).contains(&last), "{last}");
 }

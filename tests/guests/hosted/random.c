@@ -5,7 +5,7 @@
 
 #include "guest.h"
 
-#define ACTIONS 400
+#define ACTIONS 600
 #define MOST_SPACES 4
 #define POOL_PAGES 16
 
@@ -80,7 +80,10 @@ static pte random_entry(void)
 {
 	pte entry = pool_page() | PTE_P | (next() & (PTE_RW | PTE_US | PTE_A | PTE_D));
 
-	switch (below(40)) {
+	if (one_in(10))
+		entry &= ~(pte)PTE_P;
+	/* Seldom one that ends the guest as soon as it is used. */
+	switch (below(600)) {
 	case 0:
 		return next();
 	case 1:
@@ -89,17 +92,11 @@ static pte random_entry(void)
 	case 2:
 		entry = FRAME(ram_bytes()) + (below(3) - 1) * PAGE + PTE_P + PTE_RW;
 		break;
-	case 3:
-	case 4:
-		entry &= ~(pte)PTE_P;
-		break;
-	case 5:
-		return 0;
 	}
 #if PAE
 	if (one_in(8))
 		entry |= PTE_NX;
-	if (one_in(400))
+	if (one_in(2000))
 		entry |= 1ull << (32 + below(31));
 #endif
 	return entry;
@@ -237,11 +234,11 @@ static struct call random_call(void)
 	struct call call = { survivable[below(sizeof survivable)], place(), place(), place(), next() };
 	pte entry = random_entry();
 
-	if (one_in(100)) {
+	if (one_in(800)) {
 		call.number = one_in(2) ? below(24) : next();
 		return call;
 	}
-	if (one_in(60))
+	if (one_in(400))
 		return call;
 	switch (call.number) {
 	case LHCALL_NEW_PGTABLE:
@@ -284,7 +281,7 @@ static struct call random_call(void)
 #if HAS_WHOLE_GDT
 	case LHCALL_LOAD_GDT:
 		call.a1 = descriptor_table();
-		call.a2 = one_in(60) ? below(64) : 32;
+		call.a2 = one_in(400) ? below(64) : 32;
 		break;
 #else
 	case LHCALL_LOAD_GDT_ENTRY:
@@ -360,11 +357,10 @@ static void emit_operands(void)
 static void emit_instruction(void)
 {
 	static const u8 prefixes[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3 };
-	/* Without operands in memory: hlt cli sti cld std, strings, pushf popf, segments, ports, int3 into leave. */
+	/* Without operands in memory: cli sti cld std, strings, pushf popf, segments, ports, int3 into. */
 	static const u8 plain[] = {
 		0xfa, 0xfb, 0xfc, 0xfd, 0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0x9c, 0x9d, 0x06, 0x07,
-		0x16, 0x17, 0x1e, 0x1f, 0x0e, 0xec, 0xed, 0xee, 0xef, 0x6c, 0x6e, 0xcc, 0xce, 0xc9, 0xcb, 0xcf, 0xf1, 0x9b,
-		0xf4,
+		0x16, 0x17, 0x1e, 0x1f, 0x0e, 0xec, 0xed, 0xee, 0xef, 0x6c, 0x6e, 0xcc, 0xce, 0xcb, 0xcf, 0xf1, 0x9b,
 	};
 	/* After 0f, without operands: syscall clts sysret invd wbinvd ud2, MSRs, counters, sysenter sysexit, FS, GS,
 	   cpuid, rsm. */
@@ -386,7 +382,8 @@ static void emit_instruction(void)
 	switch (below(9)) {
 	case 0:
 	case 1:
-		emit(plain[below(sizeof plain)]);
+		/* hlt with interrupts off is an end; after leave there is no stack. */
+		emit(!one_in(100) ? plain[below(sizeof plain)] : one_in(2) ? 0xf4 : 0xc9);
 		break;
 	case 2:
 		emit(0x0f);
@@ -500,7 +497,7 @@ static void odd_state(void)
 		break;
 	case 5:
 		/* The stack of a frame that cannot be pushed ends the guest. */
-		if (one_in(6))
+		if (one_in(40))
 			attempt(odd_frame, 1);
 		break;
 	default:

@@ -8,7 +8,7 @@ use libhv::prelude::*;
 libhv::entry!(main);
 
 /// More than any guest of the tests that ends by itself needs.
-const PATIENCE: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_millis(400);
 
 fn main(machine: Machine) -> Stop {
     let guest = Guest::build(machine)
