@@ -1,3 +1,5 @@
+//! One file for each thing that is fuzzed, and what several share: `rings`.
+
 mod archives;
 mod command_lines;
 mod descriptors;
