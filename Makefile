@@ -16,8 +16,8 @@ ifneq ($(V),1)
   CARGO_QUIET := --quiet
 endif
 
-TARGET := x86_64-unknown-linux-gnu
-BUILT  := target/$(TARGET)
+TRIPLE := x86_64-unknown-linux-gnu
+BUILT  := target/$(TRIPLE)
 RUNNER := $(BUILT)/debug/hv-run
 IMAGES := build/images
 TESTED := build/tests/images
@@ -31,6 +31,10 @@ help:
 	@echo 'make test [UPDATE=1]    all tests; UPDATE=1 rewrites the golden logs'
 	@echo 'make attack             the attack suite: what hostile guests try, and what comes of it'
 	@echo 'make conformance        the LG matrix: what the tests show about each statement of the ABI'
+	@echo 'make fuzz [TARGET=name] [SECONDS=60]'
+	@echo '                        fuzzes all targets, or one, for so long each; needs a nightly compiler'
+	@echo 'make fuzz [TARGET=name] [SECONDS=60]'
+	@echo '                        fuzzes every target of tests/fuzz, or one, for so long; wants a nightly compiler'
 	@echo 'make check              format, lints, documents, licences'
 	@echo 'make image [ISO=1]      prints the path of a bootable ELF file, or of a GRUB ISO'
 	@echo 'make image APP=linux KERNEL=f [INITRD=f] [CMDLINE=s] [MEM=MiB] [RAM_DISK=f]'
@@ -119,6 +123,7 @@ MICRO_GUESTS := $(patsubst %,build/tests/guests/%.elf,\
 	$(patsubst tests/guests/%.c,%,$(wildcard tests/guests/hosted/*.c tests/guests/attached/*.c)) \
 	$(foreach word,$(GENERATIONS) $(PAE_WORDS),$(addsuffix .$(word),$(guests_of_$(word)))) \
 	$(foreach word,$(VINTAGES),$(addsuffix .$(word),$(VINTAGE_GUESTS))) \
+	$(addprefix hosted/random.,$(GENERATIONS) $(PAE_WORDS)) \
 	$(addsuffix .2.6.24,$(FIRST_GUESTS)))
 # Guests that attack their host; those of PAE_ATTACKS need page directories.
 PAE_ATTACKS := longest_exits_pae many_roots
@@ -262,6 +267,41 @@ gdb: need-qemu need-gdb $(RUNNER) $(IMAGES)/$(APP).elf
 	gdb -q $(IMAGES)/$(APP).debug -ex 'target remote build/gdb.sock'; \
 	kill $$runner 2>/dev/null; rm -f build/gdb.sock; true
 , := ,
+
+# ---- fuzzing ---------------------------------------------------------------------------------
+
+# make test runs the targets too, on any compiler; libFuzzer needs a nightly one.
+FUZZ_TARGETS := $(basename $(notdir $(wildcard tests/fuzz/libfuzzer/*.rs)))
+# Where inputs go that lead somewhere new, and those that fail.
+FUZZ := build/fuzz
+SECONDS ?= 60
+# Executions of each target, in place of a time.
+RUNS ?=
+# No sanitizer: the code under test has no unsafe part. Comparisons are not traced: that costs most of the speed, and what it
+# finds, magic numbers, the corpora have already.
+FUZZ_BUILD := CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true cargo +nightly fuzz build --fuzz-dir tests/fuzz --features libfuzzer \
+	--sanitizer none --no-trace-compares --debug-assertions --target-dir target/fuzz
+.PHONY: fuzz
+fuzz: need-fuzz
+	@$(call say,building the fuzz targets)
+	$(Q)$(FUZZ_BUILD) $(if $(Q),>$(FUZZ)/build.log 2>&1 || { cat $(FUZZ)/build.log >&2; exit 1; })
+	@for target in $(or $(TARGET),$(FUZZ_TARGETS)); do \
+		echo "libhv: fuzzing $$target" >&2; \
+		mkdir -p $(FUZZ)/$$target; \
+		target/fuzz/$(TRIPLE)/release/$$target -max_len=2048 -timeout=10 -print_final_stats=1 \
+			$(if $(RUNS),-runs=$(RUNS),-max_total_time=$(SECONDS)) -artifact_prefix=$(FUZZ)/$$target.failed. \
+			$(FUZZ)/$$target tests/fuzz/corpus/$$target >$(FUZZ)/$$target.log 2>&1 || \
+			{ tail -n 40 $(FUZZ)/$$target.log >&2; exit 1; }; \
+		sed -n "s/stat::number_of_executed_units: */FUZZ $$target /p" $(FUZZ)/$$target.log; \
+	done
+
+.PHONY: need-fuzz
+need-fuzz:
+	@tests/doors/need.sh c++:g++
+	@cargo +nightly --version >/dev/null 2>&1 || { $(call say,libFuzzer needs a nightly compiler: rustup toolchain install nightly); exit 1; }
+	@mkdir -p $(FUZZ)
+	@cargo fuzz --version >/dev/null 2>&1 || { $(call say,installing cargo-fuzz); cargo install --locked $(CARGO_QUIET) cargo-fuzz; }
 
 # ---- checking --------------------------------------------------------------------------------
 

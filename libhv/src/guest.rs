@@ -5,8 +5,9 @@ use crate::exit::{Exit, PortRead, Status, Stop};
 use crate::kick::Kicker;
 use crate::ports::ClaimedPorts;
 use crate::statistics::Statistics;
+use core::time::Duration;
 use hv_core::address::{Gpa, Gva};
-use hv_core::clock::Clock as _;
+use hv_core::clock::{Clock as _, Nanos};
 use hv_core::device::Work;
 use hv_core::device::backend::Full;
 use hv_core::device::bus::Bus;
@@ -46,6 +47,8 @@ pub struct Guest {
     /// Machine checks that the log has heard of, and the limit of lines about them.
     machine_checks_logged: u64,
     machine_checks: LogLimit,
+    /// When the guest is to be kicked.
+    kick_at: Option<Nanos>,
     #[cfg(feature = "audit")]
     auditor: crate::audit::Auditor,
     #[cfg(feature = "audit")]
@@ -91,6 +94,7 @@ impl Guest {
             violations: LogLimit::default(),
             machine_checks_logged: 0,
             machine_checks: LogLimit::default(),
+            kick_at: None,
             #[cfg(feature = "audit")]
             auditor: crate::audit::Auditor::default(),
             #[cfg(feature = "audit")]
@@ -332,7 +336,10 @@ impl Guest {
         self.lguest.host_event();
         self.report_machine_checks();
         match vector {
-            TIMER_VECTOR => self.timer.expired(),
+            TIMER_VECTOR => {
+                self.timer.expired();
+                self.kick_if_due();
+            }
             SPURIOUS_VECTOR => {}
             vector if MESSAGE_VECTORS.contains(&vector) => self.timer.end_of_message(),
             _ => {
@@ -413,6 +420,21 @@ impl Guest {
     /// A handle that makes [`Guest::run`] return, from any context.
     pub fn kicker(&self) -> Kicker {
         Kicker { _private: () }
+    }
+
+    /// Kicks the guest once, when `time` has passed from now on, a time slice of 10 ms later at most. Replaces what was
+    /// asked for before.
+    pub fn kick_after(&mut self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.kick_at = Some(self.clocks.now().after(nanos));
+    }
+
+    /// Due whenever a time slice ends: no guest runs on without one.
+    fn kick_if_due(&mut self) {
+        if self.kick_at.is_some_and(|due| due <= self.clocks.now()) {
+            self.kick_at = None;
+            self.kicker().kick();
+        }
     }
 
     /// What happened so far.

@@ -77,7 +77,12 @@ pub fn machine(application: &str) -> Machine {
 
 /// A machine that hosts `kernel`.
 pub fn hosting(kernel: &[u8], command_line: &str) -> Machine {
-    machine("linux").module(guest(kernel, command_line).finish())
+    hosting_on("linux", kernel, command_line)
+}
+
+/// The same with another application as host.
+pub fn hosting_on(application: &str, kernel: &[u8], command_line: &str) -> Machine {
+    machine(application).module(guest(kernel, command_line).finish())
 }
 
 /// The same with a disk in memory.

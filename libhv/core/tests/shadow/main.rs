@@ -4,6 +4,5 @@
 //! All of it runs for each paging format. A file for each format says, by hand, what its tables look
 //! like, and takes in the common tests as modules of its own.
 
-mod machine;
 mod pae;
 mod two_level;

@@ -16,49 +16,18 @@ mod well_behaved;
 #[path = "pae_rules.rs"]
 mod own_rules;
 
-use crate::machine::{Entries, Machine, Tables};
-use hv_core::address::Gpa;
 use hv_core::kill::Kill;
 use hv_core::paging::{Access, AccessKind, Pae, Privilege};
+use hv_machine::{Machine, Tables};
 use product::Expected;
 
 /// The format under test.
 type G = Pae;
 type Guest = Machine<G>;
 
-impl Tables for Pae {
-    const WIDTH: u64 = 8;
-    const SHAPE: &'static [(u32, u32)] = &[(30, 4), (21, 512), (12, 512)];
-    const ERRORS: u32 = 0x17;
-
-    fn build(tables: &Entries<Self>, root: u64, directories: [u64; 4]) {
-        for (at, directory) in (root..).step_by(8).zip(directories) {
-            tables.set_at(at, directory << 12 | 1);
-        }
-    }
-
-    fn announce(machine: &mut Guest, at: u64) {
-        set_pmd(machine, at >> 12);
-    }
-
-    fn announce_top(machine: &mut Guest, root: u64, own: u32) {
-        (0..own).for_each(|index| machine.set_pgd(root, index));
-    }
-}
-
-/// SET_PMD for the page directory in a frame.
-fn set_pmd(machine: &mut Guest, frame: u64) {
-    let told = machine.shadow.set_pmd(&machine.ram, Gpa::new(frame << 12));
-    assert_eq!(told, Ok(Ok(())));
-}
-
 /// Roots that a test has beside each other: in one frame (R8). And their size in bytes.
 const ROOTS: [u64; 3] = [0x1020, 0x1040, 0x1fe0];
-const ROOT_BYTES: u64 = 32;
-/// Indices of three roots at either end of a frame and of entries at every edge of a table.
-const INDICES: &[u32] = &[0, 1, 2, 3, 4, 7, 255, 256, 508, 511];
-/// Any flags that may stand in an entry of a root.
-const TOP_FLAGS: u64 = 1;
+const ROOT_BYTES: u64 = G::ROOT_BYTES;
 /// Why a guest ends with a bad entry where a leaf table should be named.
 const BAD_SLOT: fn(u64) -> Kill = Kill::BadPageMiddleDirectoryEntry;
 

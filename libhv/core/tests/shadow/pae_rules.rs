@@ -2,13 +2,15 @@
 //! nobody has said.
 
 use super::rules::{GVA, HIGH, LEAF, OTHER, PAGE, USER, frame, machine, map};
-use super::{G, Guest, ROOTS, set_pmd};
-use crate::machine::{EXECUTE, Pool, READ, Ram, Seen, USER_EXECUTE, USER_READ, WRITE, slot_size};
+use super::{G, Guest, ROOTS};
 use hv_core::address::{Gpa, Gva};
 use hv_core::kill::Kill;
 use hv_core::paging::{Paging, bits};
 use hv_core::personality::Mmu;
 use hv_core::shadow::{AnyFormatShadow, Fault, NoMiddleTables, Slot};
+use hv_machine::{
+    EXECUTE, Pool, READ, Ram, Seen, USER_EXECUTE, USER_READ, WRITE, set_pmd, slot_size,
+};
 
 const KERNEL: u32 = 0xc000_0000;
 const SLOT: u32 = slot_size::<G>();

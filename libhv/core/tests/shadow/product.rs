@@ -2,11 +2,11 @@
 //! hand for each format, and against the walker.
 
 use super::{G, oracle, special_entries};
-use crate::machine::{ACCESSES, Machine, Tables};
 use hv_core::address::{Gfn, Gpa, Gva, Hpa};
 use hv_core::kill::Kill;
 use hv_core::memory::GuestMemory;
 use hv_core::paging::{Access, AccessKind, Outcome, bits, propagate, walker};
+use hv_machine::{ACCESSES, Machine, Tables};
 
 /// Level `n` is the table in frame `n`; the page is the frame behind them.
 const LEVELS: usize = G::SHAPE.len();

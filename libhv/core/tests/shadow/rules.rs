@@ -2,12 +2,12 @@
 //! no hardware.
 
 use super::{BAD_SLOT, G, Guest, ROOT_BYTES, ROOTS, nth_root};
-use crate::machine::{
-    ACCESSES, Entries, RAM_BASE, READ, Seen, Tables, USER_READ, USER_WRITE, WRITE, slot_size,
-};
 use hv_core::address::{Gpa, Gva};
 use hv_core::kill::Kill;
 use hv_core::paging::{AccessKind, Privilege, bits};
+use hv_machine::{
+    ACCESSES, Entries, RAM_BASE, READ, Seen, Tables, USER_READ, USER_WRITE, WRITE, slot_size,
+};
 
 const KERNEL: u32 = 0xc000_0000;
 /// Frames: roots up to 3, a user leaf table for each of the first two, a spare one, the kernel's leaf

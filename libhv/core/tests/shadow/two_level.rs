@@ -13,37 +13,19 @@ mod rules;
 #[allow(clippy::duplicate_mod, reason = "one copy for each format")]
 mod well_behaved;
 
-use crate::machine::{Entries, Machine, RAM_BASE, READ, Seen, Tables, WRITE};
 use hv_core::address::Gpa;
 use hv_core::kill::Kill;
 use hv_core::paging::{Access, AccessKind, Privilege, TwoLevel};
+use hv_machine::{Machine, RAM_BASE, READ, Seen, Tables, WRITE};
 use product::Expected;
 
 /// The format under test.
 type G = TwoLevel;
 type Guest = Machine<G>;
 
-impl Tables for TwoLevel {
-    const WIDTH: u64 = 4;
-    const SHAPE: &'static [(u32, u32)] = &[(22, 1024), (12, 1024)];
-    const ERRORS: u32 = 7;
-
-    fn build(_: &Entries<Self>, _: u64, _: [u64; 4]) {}
-
-    fn announce(machine: &mut Guest, at: u64) {
-        machine.set_pgd(at & !0xfff, (at as u32 & 0xfff) / 4);
-    }
-
-    fn announce_top(_: &mut Guest, _: u64, _: u32) {}
-}
-
 /// Roots that a test has beside each other, and their size in bytes.
 const ROOTS: [u64; 3] = [0x1000, 0x2000, 0x3000];
-const ROOT_BYTES: u64 = 4096;
-/// Indices at every edge of a table, a quarter and the kernel's start.
-const INDICES: &[u32] = &[0, 1, 255, 511, 512, 768, 832, 1023];
-/// Any flags that may stand in an entry of a root.
-const TOP_FLAGS: u64 = 0x67;
+const ROOT_BYTES: u64 = G::ROOT_BYTES;
 /// Why a guest ends with a bad entry where a leaf table should be named.
 const BAD_SLOT: fn(u64) -> Kill = Kill::BadPageDirectoryEntry;
 

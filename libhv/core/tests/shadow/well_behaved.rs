@@ -1,9 +1,9 @@
 //! Random guests that keep rules R1 to R9: their memory is always exactly what they made it.
 
 use super::{G, Guest as Machine, ROOT_BYTES, nth_root};
-use crate::machine::{ACCESSES, Entries, Seen, Tables, slot_size};
 use hv_core::address::Gva;
 use hv_core::paging::{AccessKind, bits};
+use hv_machine::{ACCESSES, Entries, Seen, Tables, slot_size};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -1,0 +1,25 @@
+//! Hosts a kernel that the boot loader brings, for a fixed time: then the guest is kicked, and that is its end.
+#![no_std]
+#![no_main]
+
+use core::time::Duration;
+use libhv::prelude::*;
+
+libhv::entry!(main);
+
+/// More than any guest of the tests that ends by itself needs.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+fn main(machine: Machine) -> Stop {
+    let guest = Guest::build(machine)
+        .memory(10 * MIB)
+        .device(Console::new(Com1))
+        .start();
+    match guest {
+        Ok(mut guest) => {
+            guest.kick_after(PATIENCE);
+            Stop::from(guest.run())
+        }
+        Err(error) => Stop::from(error),
+    }
+}
