@@ -14,9 +14,11 @@ pub enum RunError {
     Write(PathBuf, io::Error),
     /// A file that was given as two disks: each would overwrite what the other wrote.
     Twice(PathBuf),
-    /// QEMU itself.
+    /// A machine for Bochs has a part that only QEMU's have.
+    NotOnBochs(&'static str),
+    /// The emulator itself.
     Start(PathBuf, io::Error),
-    /// A pipe or a socket to QEMU.
+    /// A pipe or a socket to the emulator.
     Connection(&'static str, io::Error),
     /// The console did not say what was waited for.
     Unexpected {
@@ -45,6 +47,7 @@ impl fmt::Display for RunError {
             RunError::Twice(path) => {
                 write!(f, "{} is two disks of one machine", path.display())
             }
+            RunError::NotOnBochs(what) => write!(f, "Bochs cannot be given {what}"),
             RunError::Start(path, error) => write!(f, "cannot start {}: {error}", path.display()),
             RunError::Connection(what, error) => write!(f, "{what}: {error}"),
             RunError::Unexpected { wanted, got } => {
