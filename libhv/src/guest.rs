@@ -4,6 +4,7 @@ use crate::device::Model;
 use crate::exit::{Exit, PortRead, Stop};
 use crate::kick::Kicker;
 use crate::ports::ClaimedPorts;
+use hv_abi::lguest::TRAP_HYPERCALL;
 use hv_core::address::{Gpa, Gva};
 use hv_core::clock::Clock as _;
 use hv_core::device::Work;
@@ -15,6 +16,7 @@ use hv_core::registers::Registers;
 use hv_core::shadow::{self, AnyFormatShadow, Invalidation, Slot};
 use hv_hw::apic::{MESSAGE_VECTORS, SPURIOUS_VECTOR, TIMER_VECTOR};
 use hv_hw::clock::{Clocks, Timer};
+use hv_hw::crash_record;
 use hv_hw::guest_ram::DirectRam;
 use hv_hw::guest_space::GuestSpace;
 use hv_hw::pic::{COM1_LINE, Pic};
@@ -134,16 +136,28 @@ impl Guest {
         match self.switch.enter() {
             HwExit::Trap { vector, error, cr2 } => {
                 let trap = Trap { vector, error, cr2 };
+                self.note_exit(trap);
                 self.lguest
                     .on_trap(self.switch.registers(), trap, &self.clocks)?;
                 self.audit();
                 Ok(self.lguest.devices_mut().take_exit())
             }
             HwExit::Interrupt(vector) => {
+                crash_record::note(self.switch.registers(), 0, self.lguest.counters().reflected);
                 self.interrupt(vector);
                 Ok(None)
             }
             HwExit::Refused => Err(self.lguest.on_entry_fault(self.switch.registers())),
+        }
+    }
+
+    /// For the crash record.
+    fn note_exit(&mut self, trap: Trap) {
+        let registers = self.switch.registers();
+        if trap.vector == TRAP_HYPERCALL {
+            crash_record::note_call(registers.eax);
+        } else {
+            crash_record::note(registers, trap.cr2, self.lguest.counters().reflected);
         }
     }
 
@@ -167,6 +181,10 @@ impl Guest {
         );
         #[cfg(feature = "audit")]
         self.auditor.at_the_end(&self.lguest);
+        if matches!(end, End::Killed(_)) {
+            let reflected = self.lguest.counters().reflected;
+            crash_record::log(self.switch.registers(), Some(reflected));
+        }
         self.ended = Some(end);
     }
 
