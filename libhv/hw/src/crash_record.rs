@@ -145,7 +145,7 @@ pub fn log(registers: &Registers, reflected: Option<u64>) {
     for (ago, exit, reflected) in HISTORY.kept(reflected) {
         let (vector, error) = (exit.vector.load(Relaxed), exit.error.load(Relaxed));
         let (eip, detail) = (exit.eip.load(Relaxed), exit.detail.load(Relaxed));
-        let done = done(vector, reflected);
+        let done = done(ago, vector, reflected);
         match vector {
             HYPERCALL => crate::log_error!("crash: exit -{=u32}: hypercall {=u32}", ago, detail,),
             PAGE_FAULT => crate::log_error!(
@@ -168,10 +168,11 @@ pub fn log(registers: &Registers, reflected: Option<u64>) {
     }
 }
 
-/// What was done about an exit. Of the last one this is not known for sure: it may be what ended the guest.
-fn done(vector: u32, reflected: bool) -> &'static str {
+/// What was done about an exit. The last one may be what ended the guest, or what the host broke at.
+fn done(ago: u32, vector: u32, reflected: bool) -> &'static str {
     match vector {
         _ if reflected => "reflected",
+        _ if ago == 0 => "under way",
         PAGE_FAULT => "repaired",
         vector if vector >= FIRST_INTERRUPT && !SYSTEM_CALLS.contains(&vector) => "the host's",
         _ => "served",
@@ -235,9 +236,15 @@ mod tests {
 
     #[test]
     fn what_was_done_follows_from_the_vector() {
-        assert_eq!(done(14, true), "reflected");
-        assert_eq!(done(14, false), "repaired");
-        assert_eq!(done(0xe0, false), "the host's");
-        assert_eq!((done(0x80, false), done(13, false)), ("served", "served"));
+        assert_eq!(done(0, 14, true), "reflected");
+        assert_eq!(
+            (done(1, 14, false), done(0, 14, false)),
+            ("repaired", "under way")
+        );
+        assert_eq!(done(1, 0xe0, false), "the host's");
+        assert_eq!(
+            (done(1, 0x80, false), done(1, 13, false)),
+            ("served", "served")
+        );
     }
 }
