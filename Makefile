@@ -288,6 +288,7 @@ check: $(GUESTS)
 	$(Q)RUSTDOCFLAGS='-D warnings' cargo doc $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --no-deps
 	$(Q)cargo metadata --format-version 1 --locked | python3 tests/doors/licences.py $(TEST_APPS)
 	$(Q)python3 tests/doors/tour.py check
+	$(Q)python3 tests/doors/named_tests.py docs/soundness.md
 
 .PHONY: tour
 tour:
