@@ -125,6 +125,7 @@ fn disk(machine: &Machine) -> Result<Vec<u8>, RunError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::ExitStatusExt;
 
     #[test]
     fn the_disk_is_an_archive_of_whole_cylinders() {
@@ -143,6 +144,42 @@ mod tests {
             "multiboot2 (hd0)/image mode=isolated -- quiet\nmodule2 (hd0)/module\nboot\n",
         ] {
             assert!(text.contains(part), "{part} is not on the disk");
+        }
+    }
+
+    #[test]
+    fn the_hosts_status_comes_by_the_third_serial_port() {
+        let directory = tempfile::tempdir().unwrap();
+        // Bochs ends with 1 whenever a machine ends it.
+        let bochs = ExitStatus::from_raw(1 << 8);
+        assert_eq!(end(directory.path(), bochs), End::Bochs(bochs));
+        for (said, meant) in [
+            (&[0x13][..], End::Host(3)),
+            (&[0x10], End::Host(0)),
+            (&[0x03], End::Bochs(bochs)),
+            (&[], End::Bochs(bochs)),
+            (&[0x10, 0x10], End::Bochs(bochs)),
+        ] {
+            std::fs::write(directory.path().join(STATUS), said).unwrap();
+            assert_eq!(end(directory.path(), bochs), meant, "{said:x?}");
+        }
+    }
+
+    /// Ports by which the machine says nothing because Bochs never opened them.
+    #[test]
+    fn a_bochs_that_does_not_get_far_ends_its_machine() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, "no disc and no image").unwrap();
+            path
+        };
+        let machine = Machine::new(file("image.elf")).on_bochs(file("loader.iso"));
+        let machine = machine.memory_mib(0);
+        // Where there is no Bochs that is the reason.
+        if let Ok(outcome) = machine.run() {
+            assert_eq!(outcome.status, 1, "{}", outcome.report());
+            assert!(matches!(outcome.end, End::Bochs(_)), "{}", outcome.report());
         }
     }
 
