@@ -191,7 +191,7 @@ mod tests {
         }
     }
 
-    fn told(history: &History, reflected: Option<u64>) -> std::vec::Vec<(u32, u32, bool)> {
+    fn told(history: &History, reflected: Option<u64>) -> Vec<(u32, u32, bool)> {
         history
             .kept(reflected)
             .map(|(ago, exit, reflected)| (ago, exit.eip.load(Relaxed), reflected))
@@ -230,7 +230,7 @@ mod tests {
         history.note_call(19);
         history.note(&registers(14, 3), 0, 5);
         history.note_call(2);
-        let done: std::vec::Vec<bool> = history.kept(Some(5)).map(|(.., done)| done).collect();
+        let done: Vec<bool> = history.kept(Some(5)).map(|(.., done)| done).collect();
         assert_eq!(done, [true, false, false, false]);
     }
 
