@@ -30,11 +30,10 @@ help:
 	@echo '                        that kernel; DISK="f g" for several disks'
 	@echo 'make test [UPDATE=1]    all tests; UPDATE=1 rewrites the golden logs'
 	@echo 'make attack             the attack suite: what hostile guests try, and what comes of it'
+	@echo 'make test-bochs         the micro guests on another processor: Bochs'
 	@echo 'make conformance        the LG matrix: what the tests show about each statement of the ABI'
 	@echo 'make fuzz [TARGET=name] [SECONDS=60]'
 	@echo '                        fuzzes all targets, or one, for so long each; needs a nightly compiler'
-	@echo 'make fuzz [TARGET=name] [SECONDS=60]'
-	@echo '                        fuzzes every target of tests/fuzz, or one, for so long; wants a nightly compiler'
 	@echo 'make check              format, lints, documents, licences'
 	@echo 'make image [ISO=1]      prints the path of a bootable ELF file, or of a GRUB ISO'
 	@echo 'make image APP=linux KERNEL=f [INITRD=f] [CMDLINE=s] [MEM=MiB] [RAM_DISK=f]'
@@ -59,9 +58,13 @@ help:
 NEED_QEMU := $(QEMU):qemu-system-x86
 NEED_ISO  := grub-mkrescue:grub-common /usr/lib/grub/i386-pc/moddep.lst:grub-pc-bin xorriso:xorriso mformat:mtools
 
-.PHONY: need-qemu need-iso need-gdb
+NEED_BOCHS := bochs:bochs /usr/share/bochs/BIOS-bochs-latest:bochsbios /usr/share/vgabios/vgabios.bin:vgabios \
+	$(if $(wildcard /usr/lib/*/bochs/plugins/libbx_term_gui.so),,/nowhere/libbx_term_gui.so:bochs-term)
+
+.PHONY: need-qemu need-iso need-bochs need-gdb
 need-qemu: ; @tests/doors/need.sh $(NEED_QEMU)
 need-iso:  ; @tests/doors/need.sh $(NEED_ISO)
+need-bochs: ; @tests/doors/need.sh $(NEED_BOCHS)
 need-gdb:  ; @tests/doors/need.sh gdb:gdb
 
 # ---- guests ----------------------------------------------------------------------------------
@@ -197,15 +200,26 @@ HOST_WORDS = $(strip $(if $(LOG),log=$(LOG)) $(if $(MODE),mode=$(MODE)) $(if $(M
 	$(if $(GENERATION),generation=$(GENERATION)) \
 	$(if $(KERNEL),,$(if $(CMDLINE),-- $(CMDLINE))))
 
+# $1: the disc; $2: the directory that becomes it, and goes; $3: more modules.
+define grub_disc
+$(Q)grub-mkrescue -d /usr/lib/grub/i386-pc --install-modules="$(GRUB_MODULES) $3" \
+	--fonts= --locales= --themes= -o $1 $2 >$1.log 2>&1 || { cat $1.log >&2; exit 1; }
+@rm -rf $2 $1.log
+endef
+
 %.iso: %.elf need-iso $(RUNNER) FORCE
 	@rm -rf $*.tree && mkdir -p $*.tree/boot/grub
 	@cp $< $*.tree/boot/host.elf
 	@$(if $(KERNEL),$(RUNNER) $(call guest_arguments) --write-module $*.tree/boot/module $<)
 	@printf '%s\n' 'multiboot2 /boot/host.elf '$(call quote,$(HOST_WORDS)) \
 		$(if $(KERNEL),'module2 /boot/module') boot > $*.tree/boot/grub/grub.cfg
-	$(Q)grub-mkrescue -d /usr/lib/grub/i386-pc --install-modules="$(GRUB_MODULES)" \
-		--fonts= --locales= --themes= -o $@ $*.tree >$*.iso.log 2>&1 || { cat $*.iso.log >&2; exit 1; }
-	@rm -rf $*.tree $*.iso.log
+	$(call grub_disc,$@,$*.tree)
+
+# A disc that boots whatever is on the first hard disk, an archive: Bochs gets every guest by the same one.
+build/tests/loader.iso: Makefile | need-iso
+	@rm -rf $(@:.iso=.tree) && mkdir -p $(@:.iso=.tree)/boot/grub
+	@printf '%s\n' 'set root=(hd0)' 'configfile (hd0)/grub.cfg' > $(@:.iso=.tree)/boot/grub/grub.cfg
+	$(call grub_disc,$@,$(@:.iso=.tree),newc)
 
 # An image with its guest inside: what a boot loader would bring beside it lies in the section .guest, the
 # last of the image. Variables that say nothing about the guest or the host's words leave the image as it is.
@@ -323,6 +337,12 @@ test: need-qemu need-iso $(MICRO_GUESTS) $(TEST_APPS:%=$(TESTED)/%.elf) $(TESTED
 	$(Q)$(IN_QEMU) UPDATE=$(UPDATE) python3 tests/doors/total.py \
 		cargo test $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --no-fail-fast
 
+# The image that is tested, and the guests, are those of `make test`.
+.PHONY: test-bochs
+test-bochs: need-bochs $(MICRO_GUESTS) $(TESTED)/linux.elf build/tests/loader.iso
+	$(Q)$(IN_QEMU) HV_BOCHS_LOADER=$(CURDIR)/build/tests/loader.iso python3 tests/doors/total.py \
+		cargo test $(CARGO_QUIET) -p hv-tests --test bochs
+
 # One run of each guest is enough to show a statement; make test runs them in all ways, and the tests
 # without a number as well. With --quiet, cargo would not print the tests' names.
 CONFORMANCE := build/conformance
@@ -358,6 +378,7 @@ check: $(GUESTS)
 	$(Q)RUSTDOCFLAGS='-D warnings' cargo doc $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --no-deps
 	$(Q)cargo metadata --format-version 1 --locked | python3 tests/doors/licences.py $(TEST_APPS)
 	$(Q)python3 tests/doors/tour.py check
+	$(Q)python3 tests/doors/named_tests.py docs/soundness.md
 
 .PHONY: tour
 tour:

@@ -32,6 +32,12 @@ pub(crate) unsafe fn read(information: u32) -> Result<RawMachine, BootError> {
             module.module_size().into(),
         ))?;
     }
+    let maker = match (info.rsdp_v2_tag(), info.rsdp_v1_tag()) {
+        (Some(tag), _) => tag.oem_id(),
+        (None, Some(tag)) => tag.oem_id(),
+        (None, None) => Ok(""),
+    };
+    hv_hw::debug_exit::firmware_made_by(maker.unwrap_or_default());
     let root = match (info.rsdp_v2_tag(), info.rsdp_v1_tag()) {
         (Some(tag), _) => Some((tag.revision(), tag.xsdt_address())),
         (None, Some(tag)) => Some((0, tag.rsdt_address())),

@@ -66,6 +66,10 @@ pub unsafe fn start(magic: u32, information: u32) -> Result<Machine, BootError> 
         raw.add_module(module)?;
     }
     let mut frames = raw.frame_allocator(host_paging::image())?;
+    #[cfg(feature = "fault-injection")]
+    if let Some(takes) = machine::takes(&raw.command_line) {
+        frames.fail_after(takes);
+    }
     // Built global: isolated mode switches that off with CR4.PGE.
     let mut tables = PageTables::host(&mut frames, &raw.ram, Lifetime::Global)?;
     // SAFETY: the tables map the whole image, its stack included, where it runs, and all RAM.

@@ -175,6 +175,14 @@ impl RawMachine {
     }
 }
 
+/// The number behind `takes=`: allocations of frames that succeed.
+#[cfg(feature = "fault-injection")]
+pub(crate) fn takes(command_line: &[u8]) -> Option<u64> {
+    let text = core::str::from_utf8(command_line).ok()?;
+    let mut words = text.split(' ');
+    words.find_map(|word| word.strip_prefix("takes=")?.parse().ok())
+}
+
 /// The machine, as the application gets it: all that is free of it, and what the boot loader brought.
 #[derive(Debug)]
 pub struct Machine {

@@ -6,6 +6,7 @@ use crate::kick::Kicker;
 use crate::ports::ClaimedPorts;
 use crate::statistics::Statistics;
 use core::time::Duration;
+use hv_abi::lguest::TRAP_HYPERCALL;
 use hv_core::address::{Gpa, Gva};
 use hv_core::clock::{Clock as _, Nanos};
 use hv_core::device::Work;
@@ -20,6 +21,7 @@ use hv_core::registers::Registers;
 use hv_core::shadow::{AnyFormatShadow, Invalidation, Slot};
 use hv_hw::apic::{MESSAGE_VECTORS, SPURIOUS_VECTOR, TIMER_VECTOR};
 use hv_hw::clock::{Clocks, Timer};
+use hv_hw::crash_record;
 use hv_hw::guest_ram::DirectRam;
 use hv_hw::guest_space::GuestSpace;
 use hv_hw::pic::{COM1_LINE, Pic};
@@ -165,12 +167,14 @@ impl Guest {
         match exit {
             HwExit::Trap { vector, error, cr2 } => {
                 let trap = Trap { vector, error, cr2 };
+                self.note_exit(trap);
                 self.lguest
                     .on_trap(self.switch.registers(), trap, &self.clocks)?;
                 self.audit();
                 Ok(self.lguest.devices_mut().take_exit())
             }
             HwExit::Interrupt(vector) => {
+                crash_record::note(self.switch.registers(), 0, self.lguest.counters().reflected);
                 self.interrupt(vector);
                 Ok(None)
             }
@@ -236,6 +240,16 @@ impl Guest {
         }
     }
 
+    /// For the crash record.
+    fn note_exit(&mut self, trap: Trap) {
+        let registers = self.switch.registers();
+        if trap.vector == TRAP_HYPERCALL {
+            crash_record::note_call(registers.eax);
+        } else {
+            crash_record::note(registers, trap.cr2, self.lguest.counters().reflected);
+        }
+    }
+
     /// The guest never runs again; its registers and memory stay as they are.
     fn end(&mut self, end: End) {
         self.leaves_host();
@@ -247,6 +261,10 @@ impl Guest {
         {
             self.exit_times.report();
             self.auditor.at_the_end(&self.lguest);
+        }
+        if matches!(end, End::Killed(_)) {
+            let reflected = self.lguest.counters().reflected;
+            crash_record::log(self.switch.registers(), Some(reflected));
         }
         self.ended = Some(end);
     }

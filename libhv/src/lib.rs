@@ -60,6 +60,8 @@ pub mod entry {
             Ok(machine) => main(machine),
             Err(error) => Stop::from(StartError::configuration(error)),
         };
+        // The guest's last words may still be in the port, and the machine's end would lose them.
+        hv_hw::uart::Uart::com1().flush();
         hv_hw::log::stop(stop.reason());
         hv_hw::debug_exit::exit(stop.status() as u8)
     }

@@ -1,6 +1,6 @@
 //! A host that breaks says where, in one line on each port, and ends with status 1.
 
-use hv_runner::{Machine, Outcome};
+use hv_runner::{Device, Machine, Network, Outcome};
 use hv_tests::built::machine;
 use hv_tests::gdb::Gdb;
 use hv_tests::guest_image::GuestImage;
@@ -96,6 +96,99 @@ fn a_write_to_code_is_reported() {
 #[test]
 fn data_does_not_execute() {
     each_time("code", "host exception: vector 14 error 0x11 at 0xffff82");
+}
+
+/// A processor that shuts down cannot say why; that it did is told all the same.
+#[test]
+fn a_triple_fault_is_not_silent() {
+    for moment in MOMENTS {
+        let machine = faulty(&moment.replace('*', "triple"));
+        let outcome = machine.run().expect("QEMU starts");
+        assert_eq!(
+            (outcome.status, outcome.stop()),
+            (1, "the machine ended without a word (QEMU status 0)"),
+            "{}",
+            outcome.report()
+        );
+    }
+}
+
+/// Allocations that a host with a guest and three devices makes; the test looks for the number itself.
+const MOST_TAKES: u32 = 100;
+/// ... and not fewer than these: page tables, guest RAM, the shadow, devices.
+const LEAST_TAKES: u32 = 20;
+
+/// Each allocation fails once: the first, or the first but one, and so on until the guest starts.
+#[test]
+fn wherever_frames_run_out_the_host_says_for_what() {
+    let disk = tempfile::NamedTempFile::new().expect("there is room for a file");
+    disk.as_file()
+        .set_len(1 << 20)
+        .expect("there is room for a disk");
+    for takes in 0..MOST_TAKES {
+        let outcome = faulty(&format!("ran nothing shared takes={takes}"))
+            .device(Device::Disk(disk.path().to_owned()))
+            .device(Device::Network(Network::User))
+            .device(Device::Entropy)
+            .run()
+            .expect("QEMU starts");
+        let (report, stop) = (outcome.report(), outcome.stop());
+        if outcome.status == 3 {
+            assert!(
+                stop.starts_with("guest killed: unhandled trap 6"),
+                "{report}"
+            );
+            assert!(takes >= LEAST_TAKES, "{takes} allocations only");
+            return;
+        }
+        let named = stop.contains("no free run of") || stop.contains("does not fit");
+        assert!(outcome.status == 5 && named, "takes={takes}: {report}");
+        assert_eq!(outcome.text(), "", "{report}");
+    }
+    panic!("the host never starts its guest");
+}
+
+/// What the crash record says, without the registers.
+fn recorded(outcome: &Outcome) -> Vec<String> {
+    let lines = outcome.log.iter().map(|line| line.text.clone());
+    lines.filter(|text| text.starts_with("crash: ")).collect()
+}
+
+#[test]
+fn a_killed_guest_leaves_a_crash_record() {
+    let outcome = faulty("ran nothing").run().expect("QEMU starts");
+    let record = recorded(&outcome);
+    assert_eq!(outcome.status, 3, "{}", outcome.report());
+    assert!(record[0].starts_with("crash: eax 0x"), "{record:?}");
+    assert!(
+        record[1].starts_with("crash: eip 0x100000 eflags"),
+        "{record:?}"
+    );
+    assert_eq!(
+        record[2..],
+        [
+            "crash: exit -1: page fault 0x10 of 0x100000 at 0x100000: repaired",
+            "crash: exit -0: vector 6 error 0x0 at 0x100000: under way",
+        ],
+        "{}",
+        outcome.report()
+    );
+}
+
+#[test]
+fn a_broken_host_leaves_a_crash_record_once_its_guest_has_run() {
+    for fault in ["panic", "divide", "overflow"] {
+        let outcome = faulty(&format!("ran {fault}")).run().expect("QEMU starts");
+        let record = recorded(&outcome);
+        // The guest had been killed before, with a record of its own.
+        let last = "crash: exit -0: vector 6 error 0x0 at 0x100000: under way";
+        assert_eq!(record.len(), 8, "{}", outcome.report());
+        assert_eq!(record.last().map(String::as_str), Some(last));
+        let before = faulty(&format!("started {fault}"))
+            .run()
+            .expect("QEMU starts");
+        assert!(recorded(&before).is_empty(), "{}", before.report());
+    }
 }
 
 /// LLDT and LTR of registers (`0f 00 /2`, `0f 00 /3`): the last of the descriptor tables' loads.

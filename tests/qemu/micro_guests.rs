@@ -82,15 +82,8 @@ fn main() {
 }
 
 fn trials() -> Vec<Trial> {
-    let guests = built::tests().join("guests");
-    let mut sources: Vec<_> = std::fs::read_dir(guests)
-        .expect("the guests' directory is readable")
-        .map(|entry| entry.expect("an entry is readable").path())
-        .filter(|path| path.extension().is_some_and(|kind| kind == "c"))
-        .collect();
-    sources.sort();
     let mut trials = Vec::new();
-    for source in sources {
+    for source in built::micro_guest_sources() {
         let name = source
             .file_stem()
             .unwrap_or_default()

@@ -64,6 +64,17 @@ pub fn micro_guest(name: &str) -> Vec<u8> {
     std::fs::read(path).expect("a micro guest is readable")
 }
 
+/// The sources of the micro guests, one each, sorted.
+pub fn micro_guest_sources() -> Vec<PathBuf> {
+    let mut sources: Vec<_> = std::fs::read_dir(tests().join("guests"))
+        .expect("the guests' directory is readable")
+        .map(|entry| entry.expect("an entry is readable").path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "c"))
+        .collect();
+    sources.sort();
+    sources
+}
+
 /// The repository's `tests` directory.
 pub fn tests() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

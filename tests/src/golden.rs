@@ -110,6 +110,23 @@ pub fn compare_variant(name: &str, usual: &str, got: &str) -> Result<(), String>
     compare_with(if own.exists() { &own } else { &usual }, got)
 }
 
+/// The same for a run on another processor, `place`: the usual file is the first of `names` that exists, and
+/// a difference that the documents explain has a file of its own, `golden/<place>/<first name>.log`.
+///
+/// # Errors
+/// The first line that differs, and how.
+pub fn compare_elsewhere(place: &str, names: &[String], got: &str) -> Result<(), String> {
+    let own = names
+        .iter()
+        .take(1)
+        .map(|name| path(&format!("{place}/{name}")));
+    let mut files = own.chain(names.iter().map(|name| path(name)));
+    match files.find(|file| file.exists()) {
+        Some(file) => compare_with(&file, got),
+        None => Err(format!("{names:?}: no golden log")),
+    }
+}
+
 fn path(name: &str) -> PathBuf {
     built::tests().join("golden").join(format!("{name}.log"))
 }

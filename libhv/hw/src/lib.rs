@@ -7,6 +7,7 @@ pub use defmt;
 
 pub mod apic;
 pub mod clock;
+pub mod crash_record;
 pub mod debug_exit;
 pub mod descriptors;
 pub mod direct_map;

@@ -1,9 +1,10 @@
 //! A bug in the host: one line on both serial ports, and the end.
 
+use crate::entry_area::entry_area;
 use crate::uart::Uart;
-use crate::{debug_exit, log};
+use crate::{crash_record, debug_exit, log};
 use core::fmt::{self, Write as _};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 use heapless::String;
 
 /// Exit status of a host that broke.
@@ -11,7 +12,8 @@ const STATUS: u8 = 1;
 /// Bytes that are kept of a line.
 const LINE: usize = 224;
 
-static PANICKING: AtomicBool = AtomicBool::new(false);
+/// How often the host has broken.
+static BROKEN: AtomicU32 = AtomicU32::new(0);
 
 /// One line of text, cut where it is full. Messages may span lines (those of `assert_eq!` do), but
 /// scripts rely on the log's last line being the whole reason.
@@ -45,18 +47,26 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     die(format_args!("{}", line.0))
 }
 
-/// Ends the host with this line on both ports.
+/// Ends the host with this line on both ports, and what led to it on the log.
 pub fn die(reason: fmt::Arguments<'_>) -> ! {
     x86_64::instructions::interrupts::disable();
-    if PANICKING.swap(true, Ordering::Relaxed) {
-        // The panic panicked; what could be said has been.
+    let before = BROKEN.fetch_add(1, Ordering::Relaxed);
+    if before > 1 {
+        // Even the last line broke; what could be said has been.
         debug_exit::exit(STATUS);
     }
     let mut line = Line::default();
     let _ = write!(line, "{reason}");
-    let mut console = Uart::com1();
-    let _ = writeln!(console, "\nlibhv: {}", line.0);
-    console.flush();
+    // Once more: it was the record that broke. The console has the reason, and the log still needs its
+    // last line.
+    if before == 0 {
+        let mut console = Uart::com1();
+        let _ = writeln!(console, "\nlibhv: {}", line.0);
+        console.flush();
+        // SAFETY: a copy of integers. Whoever has borrowed them runs no more.
+        let registers = unsafe { (&raw const (*entry_area.get()).registers).read_volatile() };
+        crash_record::log(&registers, None);
+    }
     log::stop(&line.0);
     debug_exit::exit(STATUS)
 }

@@ -7,7 +7,7 @@ use core::arch::x86_64::{__cpuid, __cpuid_count};
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, Ordering};
-use hv_abi::lguest::{GDT_ENTRIES, KERNEL_CS, SYSCALL_VECTOR};
+use hv_abi::lguest::{GDT_ENTRIES, KERNEL_CS, SYSCALL_VECTOR, TRAP_HYPERCALL};
 use hv_core::address::Hpa;
 use hv_core::personality::lguest::{DirectSyscall, GateKind};
 use hv_core::registers::{Registers, eflags};
@@ -235,6 +235,14 @@ impl Switch {
         }
         let registers = self.registers();
         let vector = registers.vector as u8;
+        if vector == TRAP_HYPERCALL {
+            // Most exits are, and they need no look at the others.
+            return HwExit::Trap {
+                vector,
+                error: 0,
+                cr2: 0,
+            };
+        }
         match vector {
             14 => HwExit::Trap {
                 vector,

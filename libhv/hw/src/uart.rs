@@ -1,4 +1,4 @@
-//! The two serial ports: COM1 is the guest's console, COM2 carries the log.
+//! The serial ports: COM1 is the guest's console, COM2 carries the log.
 //!
 //! Registers and bits: PC16550D data sheet, section 8.
 
@@ -92,6 +92,14 @@ impl Uart {
     pub const fn com2() -> Self {
         Self {
             base: 0x2f8,
+            room: 0,
+        }
+    }
+
+    /// The third serial port, for the status of a machine that ends (`debug_exit`).
+    pub const fn com3() -> Self {
+        Self {
+            base: 0x3e8,
             room: 0,
         }
     }

@@ -7,9 +7,10 @@ use hv_core::address::{Gpa, Gva};
 use hv_core::clock::{Clock, Nanos, Processor, WallTime};
 use hv_core::device::bus::{Bus, SHARED_FRAMES};
 use hv_core::device::pci::PciBus;
+use hv_core::frames::TablePool as _;
 use hv_core::generation::Choice;
-use hv_core::load::Start;
 use hv_core::load::boot_tables::Plan;
+use hv_core::load::{Linux, Start};
 use hv_core::paging::Paging;
 use hv_core::personality::lguest::Lguest;
 use hv_core::personality::{End, Mmu, Next, Trap};
@@ -125,6 +126,7 @@ impl Guest {
             root,
             tables: Some(tables),
             page_offset: PAGE_OFFSET,
+            linux: Linux::NothingKnown,
         };
         let lguest = Lguest::new(memory, shadow, Bus::new(pci), &start);
         let mut regs = Virtual::entry_registers(entry);

@@ -25,9 +25,11 @@ pub enum RunError {
     Sectors(PathBuf, u64),
     /// More bytes of command line than QEMU has room for.
     CommandLine(usize),
-    /// QEMU itself.
+    /// A machine for Bochs has a part that only QEMU's have.
+    NotOnBochs(&'static str),
+    /// The emulator itself.
     Start(PathBuf, io::Error),
-    /// A pipe or a socket to QEMU.
+    /// A pipe or a socket to the emulator.
     Connection(&'static str, io::Error),
     /// The console did not say what was waited for.
     Unexpected {
@@ -65,6 +67,7 @@ impl fmt::Display for RunError {
                 f,
                 "the host's command line has {length} bytes; QEMU passes {COMMAND_LINE} on"
             ),
+            RunError::NotOnBochs(what) => write!(f, "Bochs cannot be given {what}"),
             RunError::Start(path, error) => write!(f, "cannot start {}: {error}", path.display()),
             RunError::Connection(what, error) => write!(f, "{what}: {error}"),
             RunError::Unexpected { wanted, got } => {

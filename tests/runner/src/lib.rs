@@ -1,4 +1,4 @@
-//! Boots an image in QEMU, feeds and records its console, decodes its log, and says how it ended.
+//! Boots an image in QEMU or Bochs, feeds and records its console, decodes its log, and says how it ended.
 //!
 //! ```no_run
 //! use hv_runner::Machine;
@@ -11,12 +11,14 @@
 //! ```
 
 pub mod archive;
+mod bochs;
 mod device;
 mod error;
 mod log;
 mod machine;
 mod monitor;
 mod outcome;
+mod qemu;
 mod running;
 
 pub use device::{Device, Network};

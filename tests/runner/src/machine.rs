@@ -18,6 +18,13 @@ pub enum Accelerator {
     Kvm,
 }
 
+/// What runs the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Emulator {
+    Qemu,
+    Bochs,
+}
+
 /// What time means to the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Clock {
@@ -56,6 +63,8 @@ pub struct Machine {
     deadline: Option<Duration>,
     gdb: Option<String>,
     devices: Vec<Device>,
+    /// The disc that boots the machine on Bochs; without it QEMU runs it.
+    loader: Option<PathBuf>,
 }
 
 impl Machine {
@@ -89,7 +98,16 @@ impl Machine {
             deadline: Some(DEADLINE),
             gdb: None,
             devices: Vec::new(),
+            loader: None,
         }
+    }
+
+    /// Runs the machine on Bochs instead of QEMU. `loader` is a GRUB disc whose configuration does nothing
+    /// but go on to `(hd0)/grub.cfg`. Such a machine has no virtio devices, takes no input, and its time
+    /// counts instructions.
+    pub fn on_bochs(mut self, loader: impl Into<PathBuf>) -> Self {
+        self.loader = Some(loader.into());
+        self
     }
 
     /// The QEMU to run.
@@ -174,8 +192,12 @@ impl Machine {
     /// Starts the machine with the console's input from a pipe that outlives it: what this machine
     /// leaves unread is there for the next one.
     pub fn spawn_with(&self, input: PipeReader, watcher: Watcher) -> Result<Running, RunError> {
-        let (Medium::Kernel(medium) | Medium::Disc(medium)) = &self.medium;
-        std::fs::File::open(medium).map_err(RunError::read(medium))?;
+        for file in [Some(self.image()), self.loader.as_deref()]
+            .into_iter()
+            .flatten()
+        {
+            std::fs::File::open(file).map_err(RunError::read(file))?;
+        }
         if self.command_line.len() > COMMAND_LINE {
             return Err(RunError::CommandLine(self.command_line.len()));
         }
@@ -186,7 +208,49 @@ impl Machine {
     }
 
     pub(crate) fn program(&self) -> &Path {
-        &self.qemu
+        match self.loader {
+            Some(_) => Path::new("bochs"),
+            None => &self.qemu,
+        }
+    }
+
+    pub(crate) fn emulator(&self) -> Emulator {
+        match self.loader {
+            Some(_) => Emulator::Bochs,
+            None => Emulator::Qemu,
+        }
+    }
+
+    /// The part of the machine that only QEMU has, if any.
+    pub(crate) fn not_on_bochs(&self) -> Option<&'static str> {
+        let disc = matches!(self.medium, Medium::Disc(_));
+        [
+            (disc, "another disc"),
+            (self.gdb.is_some(), "gdb"),
+            (!self.devices.is_empty(), "virtio devices"),
+            (self.model.is_some(), "another processor"),
+            (self.processors != 1, "several processors"),
+            (self.accelerator == Accelerator::Kvm, "an accelerator"),
+        ]
+        .into_iter()
+        .find_map(|(there, what)| there.then_some(what))
+    }
+
+    pub(crate) fn loader(&self) -> &Path {
+        self.loader.as_deref().unwrap_or(Path::new(""))
+    }
+
+    pub(crate) fn image(&self) -> &Path {
+        let (Medium::Kernel(medium) | Medium::Disc(medium)) = &self.medium;
+        medium
+    }
+
+    pub(crate) fn words(&self) -> &str {
+        &self.command_line
+    }
+
+    pub(crate) fn memory(&self) -> u32 {
+        self.memory_mib
     }
 
     pub(crate) fn time_limit(&self) -> Option<Duration> {

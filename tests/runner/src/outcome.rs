@@ -3,7 +3,7 @@
 use crate::log::{LogLine, STOP};
 use std::process::ExitStatus;
 
-/// The host ends QEMU by writing `0x10 | status` to isa-debug-exit.
+/// The host ends QEMU by writing `0x10 | status` to isa-debug-exit; on Bochs it sends that byte to COM3.
 const HOST_STOPPED: i32 = 0x10;
 
 /// Who ended the machine.
@@ -13,6 +13,8 @@ pub enum End {
     Host(u8),
     /// QEMU, with a status or signal of its own.
     Qemu(ExitStatus),
+    /// Bochs, likewise.
+    Bochs(ExitStatus),
     /// Nobody, for longer than a machine may run.
     Deadline,
     /// The developer.
@@ -26,10 +28,12 @@ impl End {
             .code()
             .filter(|code| code & 1 == 1)
             .map(|code| code >> 1);
-        match value {
-            Some(value) if value & !0xf == HOST_STOPPED => End::Host((value & 0xf) as u8),
-            _ => End::Qemu(status),
-        }
+        value.and_then(End::of_value).unwrap_or(End::Qemu(status))
+    }
+
+    /// What the host said when it ended; `None` for a value that is not the host's.
+    pub(crate) fn of_value(value: i32) -> Option<Self> {
+        (value & !0xf == HOST_STOPPED).then_some(End::Host((value & 0xf) as u8))
     }
 
     fn reason(self) -> String {
@@ -37,13 +41,18 @@ impl End {
             End::Host(status) => {
                 format!("the machine ended without a word (host status {status})")
             }
-            End::Qemu(status) => match status.code() {
-                Some(code) => format!("the machine ended without a word (QEMU status {code})"),
-                None => format!("the machine ended without a word (QEMU {status})"),
-            },
+            End::Qemu(status) => without_a_word("QEMU", status),
+            End::Bochs(status) => without_a_word("Bochs", status),
             End::Deadline => "the machine ran past its deadline".into(),
             End::Interrupted => "interrupted".into(),
         }
+    }
+}
+
+fn without_a_word(emulator: &str, status: ExitStatus) -> String {
+    match status.code() {
+        Some(code) => format!("the machine ended without a word ({emulator} status {code})"),
+        None => format!("the machine ended without a word ({emulator} {status})"),
     }
 }
 
@@ -58,7 +67,7 @@ pub struct Outcome {
     pub console: Vec<u8>,
     /// Everything that the host logged; the last line is always a stop line.
     pub log: Vec<LogLine>,
-    /// What QEMU itself had to say.
+    /// What the emulator itself had to say.
     pub qemu: String,
 }
 
@@ -103,7 +112,7 @@ impl Outcome {
     pub fn report(&self) -> String {
         let log: Vec<String> = self.log.iter().map(LogLine::to_string).collect();
         format!(
-            "status {}\n--- console\n{}\n--- log\n{}\n--- QEMU\n{}",
+            "status {}\n--- console\n{}\n--- log\n{}\n--- emulator\n{}",
             self.status,
             self.text(),
             log.join("\n"),

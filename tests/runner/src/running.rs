@@ -1,14 +1,17 @@
 //! A machine that runs: its streams, and its end.
 
+use crate::bochs;
 use crate::error::RunError;
 use crate::log::{LogDecoder, LogLine};
-use crate::machine::Machine;
+use crate::machine::{Emulator, Machine};
 use crate::monitor::Monitor;
 use crate::outcome::{End, Outcome};
+use crate::qemu;
 use std::fmt;
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::{Child, Command, Stdio};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -41,6 +44,22 @@ impl fmt::Debug for Watcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Watcher")
     }
+}
+
+/// What a machine says, as it says it.
+pub(crate) type Stream = Box<dyn Read + Send>;
+
+/// An emulator that is ready to start, and where the machine will be heard.
+pub(crate) struct Prepared {
+    pub(crate) command: Command,
+    /// COM1, where it is not the emulator's standard output.
+    pub(crate) console: Option<Stream>,
+    /// COM2.
+    pub(crate) log: Stream,
+    pub(crate) monitor: Option<UnixListener>,
+    /// Dropped when the emulator has ended, so that nobody waits for a stream that it never opened.
+    pub(crate) open: Box<dyn Send>,
+    pub(crate) end: fn(&Path, ExitStatus) -> End,
 }
 
 /// What has been heard so far.
@@ -134,12 +153,13 @@ pub struct Running {
     threads: Vec<JoinHandle<()>>,
     qemu_messages: JoinHandle<String>,
     input: Option<PipeWriter>,
-    log_socket: std::path::PathBuf,
-    monitor: UnixListener,
+    monitor: Option<UnixListener>,
+    /// What the emulator's own end says about the machine's.
+    end: fn(&Path, ExitStatus) -> End,
     deadline: Option<Instant>,
     /// Console bytes that `expect` is done with.
     matched: usize,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Running {
@@ -150,29 +170,29 @@ impl Running {
         mut watcher: Watcher,
     ) -> Result<Self, RunError> {
         let directory = tempfile::tempdir().map_err(RunError::connection("temporary directory"))?;
-        let log_socket = directory.path().join("log");
-        let log = UnixListener::bind(&log_socket).map_err(RunError::connection("log"))?;
-        let monitor = UnixListener::bind(directory.path().join("monitor"))
-            .map_err(RunError::connection("monitor"))?;
-        if let Some(module) = machine.boot_module() {
-            let path = directory.path().join("module");
-            std::fs::write(&path, module).map_err(RunError::connection("boot module"))?;
-        }
+        let Prepared {
+            mut command,
+            console,
+            log,
+            monitor,
+            open,
+            end,
+        } = match machine.emulator() {
+            Emulator::Qemu => qemu::prepare(machine, directory.path(), input)?,
+            Emulator::Bochs => bochs::prepare(machine, directory.path())?,
+        };
         let mut decoder = LogDecoder::new(log_strings);
-        let mut child = Command::new(machine.program())
-            .args(machine.arguments(directory.path()))
-            .stdin(input)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+        let mut child = command
             .spawn()
             .map_err(|error| RunError::Start(machine.program().to_owned(), error))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let console = console.or(stdout.map(|stdout| Box::new(stdout) as Stream));
         let record = Arc::new(Record::default());
 
         let console_record = Arc::clone(&record);
         let console = std::thread::spawn(move || {
-            if let Some(stdout) = stdout {
-                each_chunk(stdout, |bytes| {
+            if let Some(console) = console {
+                each_chunk(console, |bytes| {
                     (watcher.console)(bytes);
                     console_record.update(|heard| heard.console.extend_from_slice(bytes));
                 });
@@ -188,9 +208,7 @@ impl Running {
                     .for_each(&mut watcher.log);
                 log_record.update(|heard| heard.log.extend(lines));
             };
-            if let Ok((socket, _)) = log.accept() {
-                each_chunk(socket, |bytes| tell(decoder.push(bytes)));
-            }
+            each_chunk(log, |bytes| tell(decoder.push(bytes)));
             tell(decoder.finish());
         });
         let qemu_messages = std::thread::spawn(move || {
@@ -204,6 +222,8 @@ impl Running {
                 messages.push_str(&line);
                 messages.push('\n');
             }
+            // The emulator has ended. Streams that it never opened end here.
+            drop(open);
             messages
         });
         Ok(Running {
@@ -215,11 +235,11 @@ impl Running {
             threads: vec![console, log],
             qemu_messages,
             input: None,
-            log_socket,
             monitor,
+            end,
             deadline: machine.time_limit().map(|limit| Instant::now() + limit),
             matched: 0,
-            _directory: directory,
+            directory,
         })
     }
 
@@ -302,10 +322,10 @@ impl Running {
 
     /// Opens QEMU's monitor; there is one connection a machine.
     pub fn monitor(&mut self) -> Result<Monitor, RunError> {
-        let (stream, _) = self
-            .monitor
-            .accept()
-            .map_err(RunError::connection("monitor"))?;
+        let Some(monitor) = &self.monitor else {
+            return Err(RunError::NotOnBochs("a monitor"));
+        };
+        let (stream, _) = monitor.accept().map_err(RunError::connection("monitor"))?;
         Monitor::new(stream)
     }
 
@@ -320,15 +340,14 @@ impl Running {
         let end = {
             let mut process = self.killer.process();
             let exit = process.child.wait();
-            let by_itself = exit.map(End::of_qemu).unwrap_or(End::Interrupted);
+            let end = |status| (self.end)(self.directory.path(), status);
+            let by_itself = exit.map(end).unwrap_or(End::Interrupted);
             // A machine that ended by itself before it could be killed has its own reason.
             match (by_itself, process.killed) {
-                (End::Qemu(_), Some(killed)) => killed,
+                (End::Qemu(_) | End::Bochs(_), Some(killed)) => killed,
                 _ => by_itself,
             }
         };
-        // A QEMU that died early never opened the log; this ends the wait for it.
-        drop(UnixStream::connect(&self.log_socket));
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }

@@ -22,6 +22,9 @@ pub struct FrameAllocator {
     /// Sorted, disjoint, not adjacent, none empty.
     free: Vec<Frames, RANGES>,
     usable: u64,
+    /// Fault injection: calls of [`FrameAllocator::take`] that are still served; `None` for all.
+    #[cfg(feature = "fault-injection")]
+    takes_left: Option<u64>,
 }
 
 /// No free run is large enough.
@@ -66,7 +69,16 @@ impl FrameAllocator {
         Self {
             free: Vec::new(),
             usable: 0,
+            #[cfg(feature = "fault-injection")]
+            takes_left: None,
         }
+    }
+
+    /// From now on serves `takes` calls of [`FrameAllocator::take`], and says to all later ones that nothing is
+    /// free. For tests that every allocation may fail.
+    #[cfg(feature = "fault-injection")]
+    pub fn fail_after(&mut self, takes: u64) {
+        self.takes_left = Some(takes);
     }
 
     /// Adds memory that the machine's map says is usable: the whole frames in `bytes`. Memory maps
@@ -104,6 +116,14 @@ impl FrameAllocator {
     /// # Errors
     /// When no free run is large enough.
     pub fn take(&mut self, count: u64, alignment: u64) -> Result<Run<Free>, OutOfFrames> {
+        #[cfg(feature = "fault-injection")]
+        if let Some(left) = self.takes_left {
+            let none = OutOfFrames {
+                wanted: count,
+                largest: 0,
+            };
+            self.takes_left = Some(left.checked_sub(1).ok_or(none)?);
+        }
         let fits = |range: &Frames| {
             let start = range.start.checked_next_multiple_of(alignment.max(1))?;
             let end = start.checked_add(count)?;

@@ -4,6 +4,7 @@
 use super::rules::{GVA, HIGH, LEAF, OTHER, PAGE, USER, frame, machine, map};
 use super::{G, Guest, ROOTS};
 use hv_core::address::{Gpa, Gva};
+use hv_core::frames::TablePool as _;
 use hv_core::kill::Kill;
 use hv_core::paging::{Paging, bits};
 use hv_core::personality::Mmu;

@@ -6,7 +6,7 @@ use hv_core::load::boot_tables::is_page_offset;
 /// What the user says: what is accepted lies within its limits, means the same again if it is said twice,
 /// and leaves the guest's own words as they are.
 pub fn command_lines(line: &[u8]) {
-    let options = match Options::parse(line) {
+    let options = match Options::parse([line]) {
         Ok(options) => options,
         Err(error) => return super::is_one_clean_line(&error),
     };
@@ -28,5 +28,5 @@ pub fn command_lines(line: &[u8]) {
     let host = host.strip_suffix(b"--").unwrap_or(host);
     // The later word holds, so each of the second half does.
     let twice = [host, b" ", line].concat();
-    assert_eq!(Options::parse(&twice).as_ref(), Ok(&options));
+    assert_eq!(Options::parse([&twice[..]]).as_ref(), Ok(&options));
 }

@@ -22,9 +22,12 @@ pub fn shadow_pae(data: &[u8]) {
 /// killed is replaced by the next, with the same memory.
 fn keeps_no_rule<G: Tables>(data: &[u8]) {
     let mut input = Input::new(data);
+    let kernel = input.choose(&KERNELS);
+    let (tables, effort) = input.choose(&[(8, 50), (11, 300), (24, u32::MAX)]);
     let mut guest = Guest::<G>::new(Shape {
-        kernel: input.choose(&KERNELS),
-        tables: input.choose(&[8, 11, 24]),
+        kernel,
+        tables,
+        effort,
         roots: input.choose(&[1, 2, 4]),
         compared: 4,
     });

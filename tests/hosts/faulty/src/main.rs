@@ -1,4 +1,5 @@
-//! A host that breaks as its command line says: `<when> <fault> [isolated]`.
+//! A host that breaks as its command line says: `<when> <fault> [isolated] [takes=N]`. After `takes` no frames
+//! are to be had.
 #![no_std]
 #![no_main]
 
@@ -33,6 +34,8 @@ fn main(mut machine: Machine) -> Stop {
         _ => When::Ran,
     };
     let fault: fn() = match fault {
+        Some(b"nothing") => || (),
+        Some(b"triple") => triple,
         Some(b"panic") => || panic!("as asked\nin two lines"),
         Some(b"overflow") => overflow,
         Some(b"divide") => divide,
@@ -49,11 +52,13 @@ fn main(mut machine: Machine) -> Stop {
     if when == When::Booted {
         fault();
     }
-    let mut guest = match Guest::build(machine)
+    let guest = Guest::build(machine)
         .memory(4 * MIB)
         .isolation(isolation)
-        .start()
-    {
+        .device(Console::new(Com1))
+        .machine_devices()
+        .and_then(|guest| guest.start());
+    let mut guest = match guest {
         Ok(guest) => guest,
         Err(error) => return Stop::from(error),
     };
@@ -79,6 +84,18 @@ fn deeper(depth: u64) -> u64 {
 fn divide() {
     // SAFETY: #DE; nothing runs after it.
     unsafe { asm!("xor ecx, ecx", "div ecx", out("eax") _, out("ecx") _, out("edx") _) }
+}
+
+/// An exception without a table to look it up in.
+fn triple() {
+    #[repr(C, packed(2))]
+    struct Nothing {
+        limit: u16,
+        base: u64,
+    }
+    let nothing = Nothing { limit: 0, base: 0 };
+    // SAFETY: the processor shuts down; nothing runs after it.
+    unsafe { asm!("lidt [{0}]", "ud2", in(reg) &raw const nothing) }
 }
 
 fn undefined() {
