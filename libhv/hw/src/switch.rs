@@ -133,7 +133,7 @@ pub struct Switch {
 
 impl Switch {
     /// Sets the control registers for a guest. The descriptor tables are loaded already
-    /// ([`exceptions::load`](crate::exceptions::load)). `guest_root` is the PML4 that the guest runs
+    /// ([`exceptions::load`]). `guest_root` is the PML4 that the guest runs
     /// on; in shared mode it maps all of the host and stays loaded from the first entry.
     ///
     /// # Panics
