@@ -107,7 +107,7 @@ FIRST_GUESTS := write_through
 # Linear mode came with 3.1.
 LINEAR_GUESTS := linear
 # Tables that stand for each other, which three levels do not; and what page tables have no part in.
-TWO_LEVEL_GUESTS := tables console noirq
+TWO_LEVEL_GUESTS := tables console noirq texts
 # CRASH became SHUTDOWN with 2.6.25.
 RESTART_GUESTS := restart restart_unsaid
 # Page directories, NX, and what only tables with them have; NAME.elf has three levels too.
