@@ -113,8 +113,8 @@ impl GuestMemory for Ram {
         Ok(true)
     }
 
-    fn host_frame(&self, _gfn: Gfn) -> Option<Hpa> {
-        None
+    fn host_frame(&self, gfn: Gfn) -> Option<Hpa> {
+        (gfn < self.frames()).then(|| Hpa::new(gfn.start().raw()))
     }
 }
 

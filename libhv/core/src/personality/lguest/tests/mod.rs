@@ -4,6 +4,7 @@ mod bounds;
 mod calls;
 mod detection;
 mod device_memory;
+mod direct_syscall;
 mod early_console;
 mod emulation;
 mod fixture;
