@@ -13,8 +13,8 @@ const SEEDS: usize = 1000;
 const MACHINES: usize = 2;
 /// For guest and host: what a loader puts into the image's own part of memory is little.
 const MEMORY_MIB: u32 = 48;
-/// A host gives such a guest less than a second of its own time.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// A host gives such a guest a tenth of a second of its own time, for which the translator can need a minute.
+const DEADLINE: Duration = Duration::from_secs(600);
 /// What a guest was built for, and what the host is told; every other seed is of the first.
 const WORLDS: [(&str, &str); 8] = [
     ("", ""),
@@ -133,7 +133,7 @@ fn every_seed_of_the_random_guest_ends_in_a_stop_line() {
 }
 
 /// What the host gives a guest, and how late it may be: one time slice, and what the end itself takes.
-const PATIENCE: f64 = 0.400;
+const PATIENCE: f64 = 0.100;
 const LATE: f64 = 0.011;
 
 #[test]
