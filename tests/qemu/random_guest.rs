@@ -2,6 +2,7 @@
 //! says so in its last line, has nothing else to complain of, and its audit found nothing.
 
 use hv_runner::{Clock, Outcome};
+use hv_tests::attack::unharmed::CRASH_RECORD;
 use hv_tests::built;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -71,7 +72,8 @@ fn judge(outcome: &Outcome) -> Result<(), String> {
     let complaint = outcome
         .log
         .iter()
-        .find(|line| matches!(line.level, Some("error" | "warn")) && line.stop().is_none());
+        .filter(|line| matches!(line.level, Some("error" | "warn")))
+        .find(|line| line.stop().is_none() && !line.text.starts_with(CRASH_RECORD));
     match complaint {
         Some(line) => Err(format!("the host complains: {line}")),
         None => Ok(()),

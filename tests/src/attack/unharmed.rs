@@ -9,6 +9,8 @@ pub const LONGEST_EXIT: u64 = 100_000;
 const EXIT: &str = "longest exit: ";
 /// How the line begins that the audit ends with (`libhv/src/audit.rs`).
 const AUDIT: &str = "audit: ";
+/// How the lines of a killed guest's record begin (`libhv/hw/src/crash_record.rs`).
+pub const CRASH_RECORD: &str = "crash: ";
 /// A host that broke says so on the guest's console as well.
 const BROKEN: &str = "libhv: ";
 
@@ -34,10 +36,10 @@ pub fn unharmed(outcome: &Outcome) -> Result<(), String> {
     quick(&outcome.log)
 }
 
-/// Neither an error or a warning, nor anything that is no line of the host's.
+/// Neither an error or a warning, but for the record of a killed guest, nor anything that is no line of the host's.
 fn clean(log: &[LogLine]) -> Result<(), String> {
     let odd = |line: &&LogLine| match line.level {
-        Some("error" | "warn") => true,
+        Some("error" | "warn") => !line.text.starts_with(CRASH_RECORD),
         Some(_) => false,
         None => !line.text.starts_with(BROKEN),
     };
@@ -116,6 +118,8 @@ mod tests {
     #[test]
     fn a_host_that_said_all_it_should_is_unharmed() {
         assert_eq!(unharmed(&outcome(End::Host(0), &[])), Ok(()));
+        let record = line("error", "crash: exit -1: hypercall 99");
+        assert_eq!(unharmed(&outcome(End::Host(3), &[record])), Ok(()));
     }
 
     #[test]
