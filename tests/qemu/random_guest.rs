@@ -2,7 +2,7 @@
 //! says so in its last line, has nothing else to complain of, and its audit found nothing.
 
 use hv_runner::{Clock, Outcome};
-use hv_tests::attack::unharmed::CRASH_RECORD;
+use hv_tests::attack::unharmed::complains;
 use hv_tests::built;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -72,8 +72,7 @@ fn judge(outcome: &Outcome) -> Result<(), String> {
     let complaint = outcome
         .log
         .iter()
-        .filter(|line| matches!(line.level, Some("error" | "warn")))
-        .find(|line| line.stop().is_none() && !line.text.starts_with(CRASH_RECORD));
+        .find(|line| complains(line) && line.stop().is_none());
     match complaint {
         Some(line) => Err(format!("the host complains: {line}")),
         None => Ok(()),
