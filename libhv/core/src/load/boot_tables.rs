@@ -109,10 +109,8 @@ impl Plan {
         };
         let clear = [0; PAGE_SIZE as usize];
         memory.write(self.root(), &clear)?;
-        for frame in 0..self.leaves.wrapping_mul(self.shape.entries) {
-            let mapped = frame < self.frames;
-            let entry = if mapped { frame << 12 | FLAGS } else { 0 };
-            self.put(memory, self.leaf(0), frame, entry)?;
+        for leaf in 0..self.leaves {
+            self.write_leaf(memory, leaf)?;
         }
         if self.has_directory() {
             self.write_pointers(memory, identity, high)?;
@@ -120,6 +118,25 @@ impl Plan {
             self.write_leaf_pointers(memory, identity, high)?;
         }
         Ok(Some(self.root()))
+    }
+
+    /// Writes leaf table `index` in one piece: a guest may wait for all of them in its first call.
+    fn write_leaf(&self, memory: &impl GuestMemory, index: u32) -> Result<(), BadAddress> {
+        let mut table = [0; PAGE_SIZE as usize];
+        let first = index.wrapping_mul(self.shape.entries);
+        let entries = (first..self.frames).map(|frame| frame << 12 | FLAGS);
+        if self.shape == PAE {
+            let (wide, _) = table.as_chunks_mut();
+            for (to, entry) in wide.iter_mut().zip(entries) {
+                *to = u64::from(entry).to_le_bytes();
+            }
+        } else {
+            let (narrow, _) = table.as_chunks_mut();
+            for (to, entry) in narrow.iter_mut().zip(entries) {
+                *to = entry.to_le_bytes();
+            }
+        }
+        memory.write(self.leaf(index), &table)
     }
 
     /// The root of two levels names the leaf tables.
