@@ -134,9 +134,11 @@ fn trials() -> Vec<Trial> {
     trials
 }
 
-/// A host has no way to find out that a guest which starts on tables has three levels.
+/// A host has no way to find out that a guest which starts on tables has three levels, nor which form of descriptors a guest
+/// without a banner reads.
 fn runs(guest: &str, word: &str) -> Vec<&'static str> {
-    let found_out = TO_BE_FOUND_OUT.contains(&guest) && word != "g3.pae";
+    let hidden = word == "g3.pae" || (guest, word) == ("lguest_bus", "2.6.24");
+    let found_out = TO_BE_FOUND_OUT.contains(&guest) && !hidden;
     [TOLD]
         .into_iter()
         .chain(found_out.then_some(DETECTED))
