@@ -313,7 +313,11 @@ impl Builder {
         // On a 2 MiB boundary, so that the guest's own large runs are the machine's too.
         let run = (self.machine.frames)
             .take(self.memory / page + SHARED_FRAMES, FRAMES_PER_2_MIB)
-            .map_err(out_of("guest memory"))?;
+            .map_err(|error| {
+                // People gave the size of RAM.
+                let wanted = error.wanted.saturating_sub(SHARED_FRAMES);
+                out_of("guest memory")(OutOfFrames { wanted, ..error })
+            })?;
         Ok(DirectRam::new(run.into_state(), SHARED_FRAMES))
     }
 
