@@ -12,6 +12,7 @@ use hv_core::clock::{Clock as _, Nanos};
 use hv_core::device::Work;
 use hv_core::device::backend::Full;
 use hv_core::device::bus::Bus;
+use hv_core::device::virtio::Violation;
 use hv_core::kill::Kill;
 use hv_core::log_limit::LogLimit;
 use hv_core::memory::{BadAddress, GuestMemory as _};
@@ -216,22 +217,14 @@ impl Guest {
                 continue;
             }
             self.report_left_out();
-            self.log_apart(|| {
-                hv_hw::log_warn!(
-                    "device in slot {=u8}: {}",
-                    slot,
-                    defmt::Display2Format(&violation),
-                );
-            });
+            self.log_apart(|| log_violation(slot, &violation));
         }
     }
 
     fn report_left_out(&mut self) {
         let left_out = self.violations.take_left_out();
         if left_out != 0 {
-            self.log_apart(|| {
-                hv_hw::log_warn!("{=u64} lines about broken devices left out", left_out);
-            });
+            self.log_apart(|| log_left_out(left_out));
         }
     }
 
@@ -240,9 +233,7 @@ impl Guest {
         let count = self.switch.machine_check_count();
         if count != self.machine_checks_logged && self.machine_checks.admits(self.clocks.now()) {
             self.machine_checks_logged = count;
-            self.log_apart(|| {
-                hv_hw::log_warn!("machine checks survived so far: {=u64}", count);
-            });
+            self.log_apart(|| log_machine_checks(count));
         }
     }
 
@@ -489,4 +480,20 @@ fn exit_of(end: End) -> Exit {
         End::Restart(message) => Exit::Restart(message),
         End::Killed(kill) => Exit::Killed(kill),
     }
+}
+
+fn log_violation(slot: u8, violation: &Violation) {
+    hv_hw::log_warn!(
+        "device in slot {=u8}: {}",
+        slot,
+        defmt::Display2Format(violation),
+    );
+}
+
+fn log_left_out(lines: u64) {
+    hv_hw::log_warn!("{=u64} lines about broken devices left out", lines);
+}
+
+fn log_machine_checks(count: u64) {
+    hv_hw::log_warn!("machine checks survived so far: {=u64}", count);
 }
