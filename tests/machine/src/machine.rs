@@ -6,7 +6,7 @@ use hv_core::address::{Gpa, Gva, Hpa};
 use hv_core::frames::TablePool;
 use hv_core::kill::Kill;
 use hv_core::paging::{Access, AccessKind, Presence, Privilege, bits, walker};
-use hv_core::shadow::{Fault, Invalidation, Progress, Shadow, Slot};
+use hv_core::shadow::{Fault, Invalidation, LeafChange, Progress, Shadow, Slot};
 use std::collections::HashMap;
 use std::marker::PhantomData;
 
@@ -242,8 +242,12 @@ impl<G: Tables> Machine<G> {
     /// # Errors
     /// When that ends the guest.
     pub fn set_pte(&mut self, root: u64, gva: u32, entry: u64) -> Result<(), Kill> {
-        self.shadow
-            .set_pte(&self.ram, Gpa::new(root), Gva::new(gva), entry)
+        let change = LeafChange {
+            root: Gpa::new(root),
+            gva: Gva::new(gva),
+            entry,
+        };
+        self.shadow.set_pte(&self.ram, change)
     }
 
     /// SET_PGD of an index that exists.

@@ -286,6 +286,11 @@ pub enum RecordForm {
 }
 
 impl Generation {
+    /// The hypercall with this number, if there is one.
+    pub fn call(&self, number: u32) -> Option<Hypercall> {
+        self.calls.get(number as usize).copied().flatten()
+    }
+
     /// Whether kernels of version `version` speak it.
     pub fn includes(&self, version: KernelVersion) -> bool {
         self.since <= version && version <= self.until

@@ -3,9 +3,11 @@
 use crate::address::{Gpa, Gva};
 use crate::frames::TablePool;
 use crate::kill::Kill;
-use crate::memory::GuestMemory;
+use crate::memory::{BadAddress, GuestMemory};
 use crate::paging::{Access, AccessKind, Format, Privilege};
-use crate::shadow::{AnyFormatShadow, Fault, NoMiddleTables, Progress, Shadow, Slot, with_shadow};
+use crate::shadow::{
+    AnyFormatShadow, Fault, LeafChange, NoMiddleTables, Progress, Shadow, Slot, with_shadow,
+};
 
 /// Memory translation of one guest, as a personality needs it.
 ///
@@ -43,15 +45,23 @@ pub trait Mmu {
     /// `root` is the current root from now on.
     fn new_pgtable(&mut self, memory: &impl GuestMemory, root: Gpa) -> Result<(), Kill>;
 
-    /// The leaf for `gva` in `root` became `entry`; 0 says only that it changed. Entries of fewer than
-    /// 64 bits are in the low ones; the others do not count.
-    fn set_pte(
+    /// A leaf changed.
+    fn set_pte(&mut self, memory: &impl GuestMemory, change: LeafChange) -> Result<(), Kill>;
+
+    /// The same for what `next` gives, at least once, until it gives no more or this exit has had its share.
+    fn set_ptes(
         &mut self,
         memory: &impl GuestMemory,
-        root: Gpa,
-        gva: Gva,
-        entry: u64,
-    ) -> Result<(), Kill>;
+        mut next: impl FnMut() -> Result<Option<LeafChange>, BadAddress>,
+    ) -> Result<(), Kill> {
+        while let Some(change) = next()? {
+            self.set_pte(memory, change)?;
+            if self.is_tired() {
+                break;
+            }
+        }
+        Ok(())
+    }
 
     /// Top-level entry `index` of `root` changed.
     fn set_pgd(
@@ -121,14 +131,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T
         Shadow::new_pgtable(self, memory, root)
     }
 
-    fn set_pte(
-        &mut self,
-        memory: &impl GuestMemory,
-        root: Gpa,
-        gva: Gva,
-        entry: u64,
-    ) -> Result<(), Kill> {
-        Shadow::set_pte(self, memory, root, gva, entry)
+    fn set_pte(&mut self, memory: &impl GuestMemory, change: LeafChange) -> Result<(), Kill> {
+        Shadow::set_pte(self, memory, change)
     }
 
     fn set_pgd(
@@ -205,14 +209,16 @@ where
         with_shadow!(self, shadow => Mmu::new_pgtable(shadow, memory, root))
     }
 
-    fn set_pte(
+    fn set_pte(&mut self, memory: &impl GuestMemory, change: LeafChange) -> Result<(), Kill> {
+        with_shadow!(self, shadow => Mmu::set_pte(shadow, memory, change))
+    }
+
+    fn set_ptes(
         &mut self,
         memory: &impl GuestMemory,
-        root: Gpa,
-        gva: Gva,
-        entry: u64,
+        next: impl FnMut() -> Result<Option<LeafChange>, BadAddress>,
     ) -> Result<(), Kill> {
-        with_shadow!(self, shadow => Mmu::set_pte(shadow, memory, root, gva, entry))
+        with_shadow!(self, shadow => Mmu::set_ptes(shadow, memory, next))
     }
 
     fn set_pgd(

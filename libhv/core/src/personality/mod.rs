@@ -10,7 +10,7 @@ pub mod lguest;
 mod mmu;
 
 pub use crate::paging::AccessKind;
-pub use crate::shadow::{Fault, NoMiddleTables, Progress};
+pub use crate::shadow::{Fault, LeafChange, NoMiddleTables, Progress};
 pub use mmu::Mmu;
 
 use crate::kill::{Kill, Message};

@@ -1,7 +1,7 @@
 //! What the guest announces about its tables.
 
 use super::slot::{Mirror, Slot, TableId};
-use super::{Place, Progress, Shadow, VISIT_OF_A_ROOT};
+use super::{Current, Place, Progress, Shadow, VISIT_OF_A_ROOT};
 use crate::address::{Gfn, Gpa, Gva};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
@@ -13,34 +13,87 @@ use hv_abi::lguest::RESERVE_MEM;
 /// in no others are the same translation.
 const INSIGNIFICANT: u64 = bits::A | bits::D | 0xe00;
 
+/// What SET_PTE says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LeafChange {
+    /// The root that it happened in.
+    pub root: Gpa,
+    /// The page.
+    pub gva: Gva,
+    /// What the leaf became, as far as the format's entries are wide; 0 says only that it changed.
+    pub entry: u64,
+}
+
+/// Lowest bit of an address that chooses the leaf table.
+const LEAF_TABLE_SHIFT: u32 = 21;
+
+/// Where announcements about one leaf table go.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    /// Nowhere: the root is not remembered.
+    UnknownRoot,
+    /// Nowhere: the table has no shadow.
+    Nothing,
+    /// To this shadow.
+    Leaf(AnnouncedLeaf),
+    /// To what each root has at the address: they do not have a directory in common there.
+    EachRoot,
+}
+
+/// The shadow of a leaf table.
+#[derive(Clone, Copy, Debug)]
+struct AnnouncedLeaf {
+    id: TableId,
+    /// The guest's table; none in linear mode.
+    mirrored: Option<Gfn>,
+}
+
+/// Where the last announcement went. Guests announce neighbours one after the other, so most find their way here.
+/// There is one for the current root and one for others: a fork announces each page for both, a thousand of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Announced {
+    /// The root; none for all of them.
+    owner: Option<Gpa>,
+    /// Number of the 2 MiB that the table is for.
+    part: u32,
+    /// What it was found by: [`Tables::revision`](super::tables::Tables::revision).
+    revision: u64,
+    target: Target,
+}
+
+impl Announced {
+    /// No announcement is like these.
+    pub(super) const NONE: [Self; 2] = [Self {
+        owner: None,
+        part: u32::MAX,
+        revision: 0,
+        target: Target::Nothing,
+    }; 2];
+}
+
 /// SET_PMD from a guest whose format has no tables between the top and the leaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoMiddleTables;
 
 impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> {
-    /// SET_PTE: the leaf entry for `gva` became `entry`, as far as the format's entries are wide, in
-    /// `root` or, for kernel addresses, in all roots. An unknown root is none of our business.
+    /// SET_PTE: a leaf changed, in one root or, for kernel addresses, in all of them. An unknown root is none of our
+    /// business.
     ///
     /// # Errors
     /// When the address is reserved, or an entry that is present and in use names neither RAM nor device
     /// memory.
-    pub fn set_pte(
-        &mut self,
-        memory: &impl GuestMemory,
-        root: Gpa,
-        gva: Gva,
-        entry: u64,
-    ) -> Result<(), Kill> {
+    #[inline(always)]
+    pub fn set_pte(&mut self, memory: &impl GuestMemory, change: LeafChange) -> Result<(), Kill> {
+        let LeafChange { root, gva, entry } = change;
         if gva.raw() >= 0_u32.wrapping_sub(RESERVE_MEM) {
             return Err(Kill::PteInReservedWindow(gva));
         }
-        let entry = F::ENTRY.truncate(entry);
-        let place = Place::of(gva);
-        let quarter = TableIndex::new(place.quarter);
-        let is_kernel = gva >= self.kernel_address;
-        if !is_kernel && !self.is_known(root) {
+        let owner = (gva < self.kernel_address).then_some(root);
+        let target = self.target(owner, gva);
+        if matches!(target, Target::UnknownRoot) {
             return Ok(());
         }
+        let entry = F::ENTRY.truncate(entry);
         let in_use = entry & bits::P != 0 && entry & (bits::A | bits::D) != 0;
         if in_use && entry & self.refused_leaf_flags != 0 {
             return Err(Kill::BadPageTableEntry(entry));
@@ -53,73 +106,92 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             }
             false => None,
         };
-        if !is_kernel {
-            let root = self.cached_root(root);
-            let directory = root.and_then(|root| self.tables.child(root, quarter));
-            if let Some(directory) = directory {
-                self.set_leaf(memory, directory, gva, mapping);
-            }
-        } else if self.is_shared(place.quarter) {
-            // One directory serves all roots.
-            if let Some(directory) = self.shared_directory(place.quarter) {
-                self.set_leaf(memory, directory, gva, mapping);
-            }
-        } else {
-            self.for_all_roots(|shadow, root| {
-                if let Some(directory) = shadow.tables.child(root, quarter) {
-                    shadow.set_leaf(memory, directory, gva, mapping);
+        match target {
+            Target::UnknownRoot | Target::Nothing => {}
+            Target::Leaf(leaf) => self.set_leaf(memory, leaf, gva, mapping),
+            Target::EachRoot => self.for_all_roots(|shadow, root| {
+                if let Some(leaf) = shadow.leaf_in(root, gva) {
+                    shadow.set_leaf(memory, leaf, gva, mapping);
                 }
-            });
+            }),
         }
         Ok(())
     }
 
-    /// Replaces one leaf of the shadow, where a directory has it.
+    /// Where an announcement about `gva` goes, in one root or, without an `owner`, in all.
+    #[inline(always)]
+    fn target(&mut self, owner: Option<Gpa>, gva: Gva) -> Target {
+        let part = gva.raw() >> LEAF_TABLE_SHIFT;
+        let revision = self.tables.revision();
+        let is_current = owner.is_none_or(|root| self.current == Current::Root(root));
+        let [current, other] = &self.last_announced;
+        let last = if is_current { current } else { other };
+        if last.part == part && last.owner == owner && last.revision == revision {
+            return last.target;
+        }
+        let target = self.find_target(owner, gva);
+        let [current, other] = &mut self.last_announced;
+        *(if is_current { current } else { other }) = Announced {
+            owner,
+            part,
+            revision,
+            target,
+        };
+        target
+    }
+
+    #[inline(never)]
+    fn find_target(&self, owner: Option<Gpa>, gva: Gva) -> Target {
+        let place = Place::of(gva);
+        let directory = match owner {
+            Some(root) if !self.is_known(root) => return Target::UnknownRoot,
+            Some(root) => {
+                let root = self.cached_root(root);
+                root.and_then(|root| self.tables.child(root, TableIndex::new(place.quarter)))
+            }
+            // One directory serves all roots.
+            None if self.is_shared(place.quarter) => self.shared_directory(place.quarter),
+            None => return Target::EachRoot,
+        };
+        directory
+            .and_then(|directory| self.tables.child(directory, place.directory))
+            .and_then(|leaf| self.leaf_of(leaf))
+            .map_or(Target::Nothing, Target::Leaf)
+    }
+
+    /// The leaf table for `gva` of one root.
+    fn leaf_in(&self, root: TableId, gva: Gva) -> Option<AnnouncedLeaf> {
+        let place = Place::of(gva);
+        let directory = self.tables.child(root, TableIndex::new(place.quarter))?;
+        let leaf = self.tables.child(directory, place.directory)?;
+        self.leaf_of(leaf)
+    }
+
+    fn leaf_of(&self, id: TableId) -> Option<AnnouncedLeaf> {
+        let mirrored = match self.tables.table(id)?.mirror {
+            Mirror::Leaf { table, .. } => Some(table),
+            _ => None,
+        };
+        Some(AnnouncedLeaf { id, mirrored })
+    }
+
+    /// Replaces one leaf of the shadow.
+    #[inline]
     fn set_leaf(
         &mut self,
         memory: &impl GuestMemory,
-        directory: TableId,
+        leaf: AnnouncedLeaf,
         gva: Gva,
         mapping: Option<Mapping>,
     ) {
-        let place = Place::of(gva);
-        let Some(leaf) = self.tables.child(directory, place.directory) else {
-            return;
-        };
         let entry = mapping
-            .and_then(|mapping| self.believed(memory, leaf, gva, mapping))
+            .zip(leaf.mirrored)
+            .and_then(|(mapping, table)| believed::<F>(memory, table, gva, mapping))
             .unwrap_or(0);
-        let old = self.tables.set_entry(leaf, place.leaf, entry);
+        let old = self.tables.set_entry(leaf.id, Place::of(gva).leaf, entry);
         if old != 0 && old != entry {
             self.invalidation.add_page(gva);
         }
-    }
-
-    /// The processor's entry for an announced mapping, if guest memory agrees with it (R9): then it
-    /// spares a fault. If not, a later announcement is on its way, or the guest lies; the next access
-    /// will read the truth.
-    fn believed(
-        &self,
-        memory: &impl GuestMemory,
-        leaf: TableId,
-        gva: Gva,
-        mapping: Mapping,
-    ) -> Option<u64> {
-        let Mirror::Leaf { table, .. } = self.tables.table(leaf)?.mirror else {
-            return None;
-        };
-        let in_memory = F::ENTRY
-            .read(memory, F::entry(table.start(), &F::LEAF, gva))
-            .ok()?;
-        if (in_memory ^ mapping.leaf) & !INSIGNIFICANT != 0 || in_memory & bits::A == 0 {
-            return None;
-        }
-        // Clean in memory is clean: the next write has to be seen.
-        let agreed = Mapping::of(
-            mapping.frame,
-            in_memory & mapping.leaf | in_memory & bits::A,
-        );
-        Some(agreed.shadow(memory.host_frame(mapping.frame)?))
     }
 
     /// SET_PGD: top-level entry `index` of `root` changed, and with it everything under it. Asked again, it
@@ -201,4 +273,28 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         }
         Ok(Ok(()))
     }
+}
+
+/// The processor's entry for an announced mapping, if guest memory agrees with it (R9): then it spares a
+/// fault. If not, a later announcement is on its way, or the guest lies; the next access will read the
+/// truth.
+#[inline]
+fn believed<F: Format>(
+    memory: &impl GuestMemory,
+    table: Gfn,
+    gva: Gva,
+    mapping: Mapping,
+) -> Option<u64> {
+    let in_memory = F::ENTRY
+        .read(memory, F::entry(table.start(), &F::LEAF, gva))
+        .ok()?;
+    if (in_memory ^ mapping.leaf) & !INSIGNIFICANT != 0 || in_memory & bits::A == 0 {
+        return None;
+    }
+    // Clean in memory is clean: the next write has to be seen.
+    let agreed = Mapping::of(
+        mapping.frame,
+        in_memory & mapping.leaf | in_memory & bits::A,
+    );
+    Some(agreed.shadow(memory.host_frame(mapping.frame)?))
 }

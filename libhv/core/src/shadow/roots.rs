@@ -1,5 +1,6 @@
 //! The roots that are remembered, in the order of their last use.
 
+use super::announce::Announced;
 use super::slot::{Mirror, Slot, TableId};
 use super::tables::Tables;
 use super::{Current, OPEN, QUARTERS, Shadow};
@@ -105,6 +106,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             self.drop_all();
         }
         self.current = root;
+        // Whether a root is known depends on which is the current one.
+        self.last_announced = Announced::NONE;
         self.current_table = self.tables.find(Mirror::Root(table));
         match self.current_table {
             Some(id) => {

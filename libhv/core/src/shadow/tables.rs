@@ -28,6 +28,8 @@ pub(super) struct Tables<T, S> {
     swept: usize,
     /// Entries looked at so far; wraps.
     effort: u32,
+    /// Changes so far to which tables there are and which names which.
+    revision: u64,
 }
 
 impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
@@ -41,7 +43,17 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             left_over: 0,
             swept: usize::MAX,
             effort: 0,
+            revision: 0,
         }
+    }
+
+    /// As long as this stays the same, a [`TableId`] is the same table, at the same place in the tree.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn revise(&mut self) {
+        self.revision = self.revision.wrapping_add(1);
     }
 
     /// A measure of the time that creating and freeing tables has taken: entries looked at, which wraps.
@@ -134,6 +146,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             older: None,
         });
         self.in_use = self.in_use.wrapping_add(1);
+        self.revise();
         self.add_effort(CREATING);
         Some(id)
     }
@@ -198,6 +211,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         };
         table.references = table.references.wrapping_add(1);
         let entry = table.frame.address().raw() | rights | bits::P | bits::A;
+        self.revise();
         let old = self.set_entry(id, index, entry);
         if let Some(was) = self.named_by(old) {
             self.release(was);
@@ -207,6 +221,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
 
     /// Clears an entry that names a table, which is released. Returns whether there was one.
     pub(super) fn unlink(&mut self, id: TableId, index: TableIndex) -> bool {
+        self.revise();
         let old = self.set_entry(id, index, 0);
         if let Some(was) = self.named_by(old) {
             self.release(was);
@@ -276,6 +291,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         else {
             return;
         };
+        self.revise();
         self.forget(id, table.mirror, table.next);
         self.pool.give(table.frame);
         self.in_use = self.in_use.wrapping_sub(1);
@@ -306,6 +322,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
     /// as tables are created ([`Tables::sweep`]).
     pub(super) fn free_all(&mut self) {
         self.age = self.age.wrapping_add(1);
+        self.revise();
         self.left_over = self.left_over.wrapping_add(self.in_use);
         self.in_use = 0;
         self.swept = 0;

@@ -12,7 +12,7 @@ use crate::address::{Gva, PAGE_SIZE};
 use crate::device::{Devices, Width};
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
-use crate::personality::{Mmu, Ts};
+use crate::personality::{LeafChange, Mmu, Ts};
 use crate::registers::{Registers, eflags};
 use hv_abi::lguest::GUEST_PL;
 
@@ -128,7 +128,13 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
                     return Ok(Emulated::No);
                 }
                 let gva = Gva::new(descriptor.base().wrapping_add(offset));
-                self.mmu.set_pte(&self.memory, self.root, gva, 0)?;
+                let root = self.root;
+                let change = LeafChange {
+                    root,
+                    gva,
+                    entry: 0,
+                };
+                self.mmu.set_pte(&self.memory, change)?;
             }
         }
         Ok(Emulated::Done)

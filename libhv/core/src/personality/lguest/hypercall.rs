@@ -8,10 +8,10 @@ use crate::clock::Clock;
 use crate::device::Devices;
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
-use crate::personality::{End, Mmu, NoMiddleTables, Progress, Ts};
+use crate::personality::{End, LeafChange, Mmu, NoMiddleTables, Progress, Ts};
 use crate::registers::Registers;
 use crate::segment::{Descriptor, NoSuchEntry};
-use hv_abi::lguest::data::MAX_SLOT_SIZE;
+use hv_abi::lguest::data::MAX_SLOT_WORDS;
 use hv_abi::lguest::{Arguments, GDT_ENTRIES, Hypercall, Silence, Slot, TLS_ENTRIES, TopIndex};
 
 /// A call as a guest made it: by `int` or through the ring.
@@ -34,13 +34,21 @@ impl Call {
         }
     }
 
+    /// What it says, if it is SET_PTE. The high word means something to guests with entries of 64 bits.
+    #[inline(always)]
+    pub(super) fn leaf_change(&self) -> LeafChange {
+        let [root, gva, low, high] = self.arguments;
+        LeafChange {
+            root: Gpa::from(root),
+            gva: Gva::new(gva),
+            entry: u64::from(high) << 32 | u64::from(low),
+        }
+    }
+
     /// From the words of a ring slot (LG-053).
-    pub(super) fn from_slot(bytes: &[u8; MAX_SLOT_SIZE], slot: Slot) -> Self {
-        let word = |index: u8| {
-            let words = bytes.as_chunks().0;
-            let word = words.get(usize::from(index)).copied();
-            word.map_or(0, u32::from_le_bytes)
-        };
+    #[inline(always)]
+    pub(super) fn from_slot(words: &[u32; MAX_SLOT_WORDS], slot: Slot) -> Self {
+        let word = |index: u8| words.get(usize::from(index)).copied().unwrap_or(0);
         Self {
             number: word(0),
             arguments: slot.arguments.map(word),
@@ -108,8 +116,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// Carries out one call.
     #[inline]
     pub(super) fn execute(&mut self, call: &Call, clock: &impl Clock) -> Result<Reply, End> {
-        let calls = &self.generation.calls;
-        let known = calls.get(call.number as usize).copied().flatten();
+        let known = self.generation.call(call.number);
         if self.data.is_none() && known != Some(Hypercall::Init) {
             return Err(Kill::CallBeforeInit(call.number).into());
         }
@@ -132,9 +139,10 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         call: &Call,
         clock: &impl Clock,
     ) -> Result<Reply, End> {
-        let [first, second, third, fourth] = call.arguments;
+        let [first, second, third, _] = call.arguments;
         match known {
             Hypercall::FlushAsync | Hypercall::SendInterrupts => {}
+            Hypercall::SetPte => self.mmu.set_pte(&self.memory, call.leaf_change())?,
             Hypercall::Init => self.init(Gpa::from(first), clock)?,
             Hypercall::Crash => return Err(self.shutdown(Gpa::from(first), 0)),
             Hypercall::Shutdown => return Err(self.shutdown(Gpa::from(first), second)),
@@ -148,12 +156,6 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             Hypercall::Ts => self.set_ts(if first == 0 { Ts::Clear } else { Ts::Set }),
             Hypercall::SetClockEvent => self.interrupts.set_clock_event(clock.now(), first),
             Hypercall::Halt => self.activity = Activity::Halted,
-            Hypercall::SetPte => {
-                let (root, gva) = (Gpa::from(first), Gva::new(second));
-                // The high word means something to guests with entries of 64 bits.
-                let entry = u64::from(fourth) << 32 | u64::from(third);
-                self.mmu.set_pte(&self.memory, root, gva, entry)?;
-            }
             Hypercall::SetPgd => return Ok(self.set_pgd(Gpa::from(first), second)?.into()),
             Hypercall::SetPmd => self
                 .mmu

@@ -11,7 +11,9 @@ use crate::load::{Linux, Start};
 use crate::memory::{Access, BadAddress, GuestMemory};
 use crate::paging::Paging;
 use crate::personality::lguest::Lguest;
-use crate::personality::{AccessKind, End, Fault, Mmu, Next, NoMiddleTables, Progress, Trap};
+use crate::personality::{
+    AccessKind, End, Fault, LeafChange, Mmu, Next, NoMiddleTables, Progress, Trap,
+};
 use crate::registers::Registers;
 use hv_abi::lguest::{Arguments, DeviceBus, Generation, Noirq, PAGE_OFFSET, generations};
 use std::cell::{Cell, RefCell};
@@ -229,13 +231,8 @@ impl Mmu for FakeMmu {
         self.tell(Told::NewPgtable(root.raw()))
     }
 
-    fn set_pte(
-        &mut self,
-        memory: &impl GuestMemory,
-        root: Gpa,
-        gva: Gva,
-        entry: u64,
-    ) -> Result<(), Kill> {
+    fn set_pte(&mut self, memory: &impl GuestMemory, change: LeafChange) -> Result<(), Kill> {
+        let LeafChange { root, gva, entry } = change;
         if let Some(slot) = self.fills {
             let status = Gpa::from(DATA + data::HCALL_STATUS + slot);
             memory.write(status, &[0]).unwrap();
