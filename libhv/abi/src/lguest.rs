@@ -75,8 +75,8 @@ pub mod data {
     pub const TIME: u32 = 0x00c;
     /// Slots in the ring.
     pub const RING_SLOTS: u32 = 64;
-    /// Most words of 32 bits in a slot.
-    pub const MAX_SLOT_WORDS: usize = 5;
+    /// Most bytes that a ring has.
+    pub const MAX_RING_SIZE: usize = RING_SLOTS as usize * 20;
     /// Status of an empty slot; any other value means ready.
     pub const SLOT_EMPTY: u8 = 0xff;
 }

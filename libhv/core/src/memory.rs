@@ -62,13 +62,6 @@ pub trait GuestMemory {
     /// Copies `from` into guest memory. On error nothing is written.
     fn write(&self, at: Gpa, from: &[u8]) -> Result<(), BadAddress>;
 
-    /// Reads consecutive words, each once; an aligned one in one access.
-    fn read_words<const N: usize>(&self, at: Gpa) -> Result<[u32; N], BadAddress> {
-        let mut words = [[0; 4]; N];
-        self.read(at, words.as_flattened_mut())?;
-        Ok(words.map(u32::from_le_bytes))
-    }
-
     /// Reads a 32-bit word at any alignment.
     fn read_u32(&self, at: Gpa) -> Result<u32, BadAddress>;
 

@@ -87,23 +87,6 @@ unsafe fn copy(from: *const u8, into: *mut u8, length: usize) {
     }
 }
 
-/// Reads a word once. One that is not aligned is read byte by byte, because a volatile access has to be aligned.
-///
-/// # Safety
-/// The four bytes at `from` are mapped.
-#[inline]
-unsafe fn read_word(from: NonNull<[u8; 4]>) -> u32 {
-    let word = from.cast::<u32>();
-    // SAFETY: the caller's promise.
-    unsafe {
-        if word.is_aligned() {
-            word.read_volatile()
-        } else {
-            u32::from_le_bytes(from.read_volatile())
-        }
-    }
-}
-
 impl GuestMemory for DirectRam {
     fn ram_frames(&self) -> Gfn {
         self.ram
@@ -141,23 +124,22 @@ impl GuestMemory for DirectRam {
         Ok(())
     }
 
-    fn read_words<const N: usize>(&self, at: Gpa) -> Result<[u32; N], BadAddress> {
-        let from = self.pointer(at, N * 4, Access::Read)?.cast::<[u8; 4]>();
-        // SAFETY: as in `read_u32`, for each of the words that the span has.
-        Ok(core::array::from_fn(|word| unsafe {
-            read_word(from.add(word))
-        }))
-    }
-
     fn read_u32(&self, at: Gpa) -> Result<u32, BadAddress> {
-        let from = self.pointer(at, 4, Access::Read)?.cast::<[u8; 4]>();
-        // SAFETY: the span is checked.
-        Ok(unsafe { read_word(from) })
+        let from = self.pointer(at, 4, Access::Read)?.cast::<u32>();
+        // SAFETY: the span is checked. Volatile, so that the value is read once; a misaligned one
+        // goes byte by byte, because a volatile access has to be aligned.
+        Ok(unsafe {
+            if from.is_aligned() {
+                from.read_volatile()
+            } else {
+                u32::from_le_bytes(from.cast::<[u8; 4]>().read_volatile())
+            }
+        })
     }
 
     fn write_u32(&self, at: Gpa, value: u32) -> Result<(), BadAddress> {
         let into = self.pointer(at, 4, Access::Write)?.cast::<u32>();
-        // SAFETY: the span is checked. Volatile as in `read_word`.
+        // SAFETY: as in `read_u32`.
         unsafe {
             if into.is_aligned() {
                 into.write_volatile(value);
@@ -181,7 +163,7 @@ impl GuestMemory for DirectRam {
 
     fn read_u64(&self, at: Gpa) -> Result<u64, BadAddress> {
         let from = self.pointer(at, 8, Access::Read)?.cast::<u64>();
-        // SAFETY: the span is checked. Volatile as in `read_word`.
+        // SAFETY: as in `read_u32`.
         Ok(unsafe {
             if from.is_aligned() {
                 from.read_volatile()

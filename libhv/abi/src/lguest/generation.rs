@@ -147,14 +147,25 @@ pub enum Transport {
     IntOrVmcall,
 }
 
-/// A slot of the ring.
+/// A slot of the ring: words of 32 bits, the call's number first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Slot {
-    /// Bytes.
-    pub size: u32,
-    /// Index of the word that holds each argument; the call's number is word 0. An index past the slot
-    /// stands for 0.
-    pub arguments: [u8; 4],
+pub enum Slot {
+    /// Then three arguments.
+    ThreeArguments,
+    /// Then the second and the third argument, and the first one last.
+    FirstArgumentLast,
+    /// Then four arguments.
+    FourArguments,
+}
+
+impl Slot {
+    /// Bytes of a slot.
+    pub const fn size(self) -> u32 {
+        match self {
+            Slot::ThreeArguments | Slot::FirstArgumentLast => 16,
+            Slot::FourArguments => 20,
+        }
+    }
 }
 
 /// Byte offsets in `struct lguest_data` (2.4); those that never move are in [`data`](super::data).

@@ -50,10 +50,7 @@ pub static LINUX_2_6_23: Generation = Generation {
     ],
     arguments: Arguments::EdxEbxEcx,
     transport: Transport::Int,
-    slot: Slot {
-        size: 16,
-        arguments: [1, 2, 3, NOWHERE],
-    },
+    slot: Slot::ThreeArguments,
     data: DataLayout {
         irq_pending: None,
         hcall_status: 0x014,
@@ -76,9 +73,6 @@ pub static LINUX_2_6_23: Generation = Generation {
     devices: DeviceBus::Dma,
 };
 
-/// An index that no slot has.
-const NOWHERE: u8 = u8::MAX;
-
 /// G2: NOTIFY in place of DMA, a physical entry, and a guest that says where it lives.
 pub static LINUX_2_6_24: Generation = Generation {
     family: Family::G2,
@@ -88,10 +82,7 @@ pub static LINUX_2_6_24: Generation = Generation {
         LINUX_2_6_23.calls,
         &[(12, None), (13, None), (17, Some(Hypercall::Notify))],
     ),
-    slot: Slot {
-        size: 16,
-        arguments: [3, 1, 2, NOWHERE],
-    },
+    slot: Slot::FirstArgumentLast,
     data: DataLayout {
         guestid: None,
         tsc_khz: 0x458,
@@ -150,10 +141,7 @@ pub static LINUX_2_6_30: Generation = Generation {
     ),
     arguments: Arguments::EbxEcxEdxEsi,
     transport: Transport::IntOrVmcall,
-    slot: Slot {
-        size: 16,
-        arguments: [1, 2, 3, NOWHERE],
-    },
+    slot: Slot::ThreeArguments,
     ..LINUX_2_6_29
 };
 
@@ -169,10 +157,7 @@ pub static LINUX_2_6_31: Generation = Generation {
             (19, Some(Hypercall::SendInterrupts)),
         ],
     ),
-    slot: Slot {
-        size: 20,
-        arguments: [1, 2, 3, 4],
-    },
+    slot: Slot::FourArguments,
     data: DataLayout {
         irq_pending: Some(0x014),
         hcall_status: 0x018,

@@ -3,7 +3,7 @@
 use crate::address::{Gpa, Gva};
 use crate::frames::TablePool;
 use crate::kill::Kill;
-use crate::memory::{BadAddress, GuestMemory};
+use crate::memory::GuestMemory;
 use crate::paging::{Access, AccessKind, Format, Privilege};
 use crate::shadow::{
     AnyFormatShadow, Fault, LeafChange, NoMiddleTables, Progress, Shadow, Slot, with_shadow,
@@ -48,13 +48,14 @@ pub trait Mmu {
     /// A leaf changed.
     fn set_pte(&mut self, memory: &impl GuestMemory, change: LeafChange) -> Result<(), Kill>;
 
-    /// The same for what `next` gives, at least once, until it gives no more or this exit has had its share.
+    /// Several leaves changed, one after the other. Stops early when this exit has had its share, but never before
+    /// the first.
     fn set_ptes(
         &mut self,
         memory: &impl GuestMemory,
-        mut next: impl FnMut() -> Result<Option<LeafChange>, BadAddress>,
+        changes: &mut impl Iterator<Item = LeafChange>,
     ) -> Result<(), Kill> {
-        while let Some(change) = next()? {
+        for change in changes {
             self.set_pte(memory, change)?;
             if self.is_tired() {
                 break;
@@ -216,9 +217,9 @@ where
     fn set_ptes(
         &mut self,
         memory: &impl GuestMemory,
-        next: impl FnMut() -> Result<Option<LeafChange>, BadAddress>,
+        changes: &mut impl Iterator<Item = LeafChange>,
     ) -> Result<(), Kill> {
-        with_shadow!(self, shadow => Mmu::set_ptes(shadow, memory, next))
+        with_shadow!(self, shadow => Mmu::set_ptes(shadow, memory, changes))
     }
 
     fn set_pgd(

@@ -52,10 +52,8 @@ struct AnnouncedLeaf {
 /// There is one for the current root and one for others: a fork announces each page for both, a thousand of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Announced {
-    /// The root; none for all of them.
-    owner: Option<Gpa>,
-    /// Number of the 2 MiB that the table is for.
-    part: u32,
+    /// Which table that was.
+    key: u64,
     /// What it was found by: [`Tables::revision`](super::tables::Tables::revision).
     revision: u64,
     target: Target,
@@ -64,11 +62,23 @@ pub(super) struct Announced {
 impl Announced {
     /// No announcement is like these.
     pub(super) const NONE: [Self; 2] = [Self {
-        owner: None,
-        part: u32::MAX,
+        key: u64::MAX,
         revision: 0,
         target: Target::Nothing,
     }; 2];
+
+    /// A number for the 2 MiB that `gva` is in, in one root or in all.
+    #[inline(always)]
+    fn key(owner: Option<Gpa>, gva: Gva) -> u64 {
+        const ALL_ROOTS: u64 = 1 << 63;
+        let part = u64::from(gva.raw() >> LEAF_TABLE_SHIFT);
+        // Addresses have far fewer bits.
+        let owner = owner.map_or(ALL_ROOTS, |root| {
+            root.raw()
+                .wrapping_shl(u32::BITS.wrapping_sub(LEAF_TABLE_SHIFT))
+        });
+        owner | part
+    }
 }
 
 /// SET_PMD from a guest whose format has no tables between the top and the leaves.
@@ -121,27 +131,29 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     /// Where an announcement about `gva` goes, in one root or, without an `owner`, in all.
     #[inline(always)]
     fn target(&mut self, owner: Option<Gpa>, gva: Gva) -> Target {
-        let part = gva.raw() >> LEAF_TABLE_SHIFT;
+        let key = Announced::key(owner, gva);
         let revision = self.tables.revision();
-        let is_current = owner.is_none_or(|root| self.current == Current::Root(root));
-        let [current, other] = &self.last_announced;
-        let last = if is_current { current } else { other };
-        if last.part == part && last.owner == owner && last.revision == revision {
-            return last.target;
+        let fits = |last: &&Announced| last.key == key && last.revision == revision;
+        match self.last_announced.iter().find(fits) {
+            Some(last) => last.target,
+            None => self.find_target(owner, gva),
         }
-        let target = self.find_target(owner, gva);
+    }
+
+    #[inline(never)]
+    fn find_target(&mut self, owner: Option<Gpa>, gva: Gva) -> Target {
+        let target = self.walk_to_target(owner, gva);
+        let is_current = owner.is_none_or(|root| self.current == Current::Root(root));
         let [current, other] = &mut self.last_announced;
         *(if is_current { current } else { other }) = Announced {
-            owner,
-            part,
-            revision,
+            key: Announced::key(owner, gva),
+            revision: self.tables.revision(),
             target,
         };
         target
     }
 
-    #[inline(never)]
-    fn find_target(&self, owner: Option<Gpa>, gva: Gva) -> Target {
+    fn walk_to_target(&self, owner: Option<Gpa>, gva: Gva) -> Target {
         let place = Place::of(gva);
         let directory = match owner {
             Some(root) if !self.is_known(root) => return Target::UnknownRoot,

@@ -11,8 +11,7 @@ use crate::memory::GuestMemory;
 use crate::personality::{End, LeafChange, Mmu, NoMiddleTables, Progress, Ts};
 use crate::registers::Registers;
 use crate::segment::{Descriptor, NoSuchEntry};
-use hv_abi::lguest::data::MAX_SLOT_WORDS;
-use hv_abi::lguest::{Arguments, GDT_ENTRIES, Hypercall, Silence, Slot, TLS_ENTRIES, TopIndex};
+use hv_abi::lguest::{Arguments, GDT_ENTRIES, Hypercall, Silence, TLS_ENTRIES, TopIndex};
 
 /// A call as a guest made it: by `int` or through the ring.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,14 +44,10 @@ impl Call {
         }
     }
 
-    /// From the words of a ring slot (LG-053).
+    /// From a slot of the ring (LG-053).
     #[inline(always)]
-    pub(super) fn from_slot(words: &[u32; MAX_SLOT_WORDS], slot: Slot) -> Self {
-        let word = |index: u8| words.get(usize::from(index)).copied().unwrap_or(0);
-        Self {
-            number: word(0),
-            arguments: slot.arguments.map(word),
-        }
+    pub(super) const fn queued(number: u32, arguments: [u32; 4]) -> Self {
+        Self { number, arguments }
     }
 }
 

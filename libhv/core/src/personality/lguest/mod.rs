@@ -59,7 +59,7 @@ use hv_abi::lguest::{
 };
 use interrupts::Interrupts;
 use reflect::Nesting;
-use ring::Cursor;
+use ring::{Cursor, Ring};
 use stack::KernelStack;
 
 /// What the hardware must be told before the next entry.
@@ -127,6 +127,7 @@ pub struct Lguest<M, U, D> {
     /// `None` until LGUEST_INIT; nothing but that call is served before.
     data: Option<Data>,
     cursor: Cursor,
+    ring: Ring,
     gdt: GuestGdt,
     gates: Gates,
     /// Vector of the guest's system calls.
@@ -169,6 +170,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             linux: start.linux,
             data: None,
             cursor: Cursor::default(),
+            ring: Ring::default(),
             gdt: GuestGdt::new(),
             gates: Gates::default(),
             syscall_vector: SYSCALL_VECTOR,

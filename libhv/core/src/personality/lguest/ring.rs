@@ -9,16 +9,16 @@ use crate::clock::Clock;
 use crate::device::Devices;
 use crate::kill::Kill;
 use crate::memory::{BadAddress, GuestMemory};
-use crate::personality::{End, Mmu};
-use hv_abi::lguest::{Hypercall, Slot, data};
+use crate::personality::{End, LeafChange, Mmu};
+use hv_abi::lguest::{Generation, Hypercall, Slot, data};
 
 /// Index of the slot that is due next. The host keeps it; the guest's counter is its own affair.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Cursor(u32);
 
 impl Cursor {
-    fn advance(&mut self) {
-        self.0 = self.0.wrapping_add(1) % data::RING_SLOTS;
+    fn advance(&mut self, slots: usize) {
+        self.0 = self.0.wrapping_add(slots as u32) % data::RING_SLOTS;
     }
 }
 
@@ -56,62 +56,51 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     #[inline(never)]
     fn drain_ready_slots(&mut self, shared: Data, clock: &impl Clock) -> Result<Drained, End> {
         let generation = self.generation;
-        let layout = &generation.data;
-        // One snapshot decides which slots are run: a slot that fills up meanwhile waits for the
-        // next call, so a guest cannot keep the host here.
-        let mut ready = Ready {
-            slots: generation.slot,
-            calls: shared.field(layout.hcalls),
-            status: [data::SLOT_EMPTY; _],
-            due: self.cursor,
-            done: 0,
-        };
-        self.memory
-            .read(shared.field(layout.hcall_status), &mut ready.status)
+        self.ring
+            .copy(&self.memory, shared, generation, self.cursor)
             .map_err(Kill::from)?;
+        let first = self.cursor;
         let mut drained = Drained::Calls;
         loop {
             // Nearly all of what a guest queues is SET_PTE.
-            let mut other = None;
-            self.mmu.set_ptes(&self.memory, || {
-                let Some(call) = ready.call(&self.memory)? else {
-                    return Ok(None);
-                };
-                if generation.call(call.number) != Some(Hypercall::SetPte) {
-                    other = Some(call);
-                    return Ok(None);
-                }
-                count(&mut self.counters.queued_calls, call.number);
-                ready.advance();
-                Ok(Some(call.leaf_change()))
-            })?;
-            let Some(call) = other else {
-                if self.mmu.is_tired() {
-                    drained = Drained::Part;
-                }
+            let before = self.ring.done;
+            let mut changes = LeafChanges {
+                ring: &mut self.ring,
+                generation,
+                counters: &mut self.counters.queued_calls,
+            };
+            self.mmu.set_ptes(&self.memory, &mut changes)?;
+            let made = self.ring.done.wrapping_sub(before);
+            self.cursor.advance(made);
+            if made != 0 && self.mmu.is_tired() {
+                drained = Drained::Part;
+                break;
+            }
+            let Some(call) = self.ring.call(generation.slot) else {
                 break;
             };
             count(&mut self.counters.queued_calls, call.number);
             // A call that was queued has no EAX to answer into.
             let reply = self.execute(&call, clock)?;
             if reply != Reply::Unfinished {
-                ready.advance();
+                self.ring.done = self.ring.done.wrapping_add(1);
+                self.cursor.advance(1);
             }
             if matches!(reply, Reply::Unfinished | Reply::Long) || self.mmu.is_tired() {
                 drained = Drained::Part;
                 break;
             }
         }
-        self.mark_empty(shared.field(layout.hcall_status), ready.done)?;
-        self.cursor = ready.due;
+        let status = shared.field(generation.data.hcall_status);
+        self.mark_empty(status, first, self.ring.done)?;
         Ok(drained)
     }
 
-    /// Tells the guest that so many slots, from the one that was due on, are free again. It cannot look in
+    /// Tells the guest that so many slots, from `first` on, are free again. It cannot look in
     /// between, so they are written together.
-    fn mark_empty(&self, status: Gpa, slots: usize) -> Result<(), Kill> {
+    fn mark_empty(&self, status: Gpa, first: Cursor, slots: usize) -> Result<(), Kill> {
         const EMPTY: [u8; data::RING_SLOTS as usize] = [data::SLOT_EMPTY; _];
-        let first = self.cursor.0;
+        let first = first.0;
         let up_to_the_end = data::RING_SLOTS.wrapping_sub(first) as usize;
         let (here, wrapped) = EMPTY
             .get(..slots)
@@ -123,45 +112,109 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     }
 }
 
-/// What is left of the ring as it was when draining began.
-struct Ready {
-    slots: Slot,
-    /// Where the first slot is.
-    calls: Gpa,
-    status: [u8; data::RING_SLOTS as usize],
-    due: Cursor,
+/// What was queued when draining began. A slot that fills up meanwhile waits for the next call, so a guest cannot
+/// keep the host here.
+#[derive(Debug)]
+pub(super) struct Ring {
+    /// The slots that were ready, in their order.
+    slots: [u8; data::MAX_RING_SIZE],
+    ready: usize,
+    /// So many of them were executed.
     done: usize,
 }
 
-impl Ready {
-    /// The call that is due; `None` when there is none left.
-    #[inline(always)]
-    fn call(&self, memory: &impl GuestMemory) -> Result<Option<Call>, BadAddress> {
-        const FIVE_WORDS: u32 = 5 * 4;
-        let slot = self.due.0;
-        let status = self.status.get(slot as usize);
-        if status.is_none_or(|&status| status == data::SLOT_EMPTY) {
-            return Ok(None);
+impl Default for Ring {
+    fn default() -> Self {
+        Self {
+            slots: [0; _],
+            ready: 0,
+            done: 0,
         }
-        let offset = slot.wrapping_mul(self.slots.size);
-        let at = self.calls.wrapping_add(u64::from(offset));
-        let words = match self.slots.size {
-            FIVE_WORDS => memory.read_words(at)?,
-            _ => {
-                let [a, b, c, d] = memory.read_words(at)?;
-                [a, b, c, d, 0]
-            }
+    }
+}
+
+impl Ring {
+    /// Copies the slots that are ready, from the one that is due on.
+    fn copy(
+        &mut self,
+        memory: &impl GuestMemory,
+        shared: Data,
+        generation: &Generation,
+        due: Cursor,
+    ) -> Result<(), BadAddress> {
+        let layout = &generation.data;
+        let mut status = [data::SLOT_EMPTY; data::RING_SLOTS as usize];
+        memory.read(shared.field(layout.hcall_status), &mut status)?;
+        let is_ready = |status: &&u8| **status != data::SLOT_EMPTY;
+        let (wrapped, here) = status.split_at_checked(due.0 as usize).unwrap_or_default();
+        let ready_here = here.iter().take_while(is_ready).count();
+        let ready_wrapped = match ready_here == here.len() {
+            true => wrapped.iter().take_while(is_ready).count(),
+            false => 0,
         };
-        Ok(Some(Call::from_slot(&words, self.slots)))
+        self.done = 0;
+        self.ready = ready_here.wrapping_add(ready_wrapped);
+        let size = generation.slot.size();
+        let bytes = |slots: usize| slots.wrapping_mul(size as usize);
+        let all = self.slots.get_mut(..bytes(self.ready)).unwrap_or_default();
+        let (here, wrapped) = all
+            .split_at_mut_checked(bytes(ready_here))
+            .unwrap_or_default();
+        memory.read(
+            shared.field(layout.hcalls.wrapping_add(due.0.wrapping_mul(size))),
+            here,
+        )?;
+        memory.read(shared.field(layout.hcalls), wrapped)
     }
 
-    /// The call that is due was made.
+    /// The call that is due; `None` when all were executed.
     #[inline(always)]
-    fn advance(&mut self) {
-        if let Some(status) = self.status.get_mut(self.due.0 as usize) {
-            *status = data::SLOT_EMPTY;
+    fn call(&self, slot: Slot) -> Option<Call> {
+        if self.done >= self.ready {
+            return None;
         }
-        self.due.advance();
-        self.done = self.done.wrapping_add(1);
+        Some(match slot {
+            Slot::ThreeArguments => {
+                let [number, first, second, third] = self.words()?;
+                Call::queued(number, [first, second, third, 0])
+            }
+            Slot::FirstArgumentLast => {
+                let [number, second, third, first] = self.words()?;
+                Call::queued(number, [first, second, third, 0])
+            }
+            Slot::FourArguments => {
+                let [number, first, second, third, fourth] = self.words()?;
+                Call::queued(number, [first, second, third, fourth])
+            }
+        })
+    }
+
+    /// The words of the slot that is due, of which each has `N`.
+    #[inline(always)]
+    fn words<const N: usize>(&self) -> Option<[u32; N]> {
+        let words = self.slots.as_chunks::<4>().0.as_chunks::<N>().0;
+        Some(words.get(self.done)?.map(u32::from_le_bytes))
+    }
+}
+
+/// What SET_PTEs say that are next in the ring.
+struct LeafChanges<'a> {
+    ring: &'a mut Ring,
+    generation: &'static Generation,
+    counters: &'a mut [u64],
+}
+
+impl Iterator for LeafChanges<'_> {
+    type Item = LeafChange;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<LeafChange> {
+        let call = self.ring.call(self.generation.slot)?;
+        if self.generation.call(call.number) != Some(Hypercall::SetPte) {
+            return None;
+        }
+        count(self.counters, call.number);
+        self.ring.done = self.ring.done.wrapping_add(1);
+        Some(call.leaf_change())
     }
 }

@@ -36,7 +36,7 @@ fn lg042_offsets_follow_from_the_fields() {
         };
         let irq_pending = new.then(|| field(4));
         let status = field(64);
-        let slots = field(64 * generation.slot.size);
+        let slots = field(64 * generation.slot.size());
         let reserve_mem = field(4);
         let guestid = (generation.family == Family::G1).then(|| field(4));
         let tsc_khz = field(4);
