@@ -29,41 +29,45 @@ const LEAF_TABLE_SHIFT: u32 = 21;
 
 /// Where announcements about one leaf table go.
 #[derive(Clone, Copy, Debug)]
-enum Target {
+pub(super) enum Target {
     /// Nowhere: the root is not remembered.
     UnknownRoot,
     /// Nowhere: the table has no shadow.
     Nothing,
-    /// To this shadow.
-    Leaf(AnnouncedLeaf),
+    /// To the shadow of a table of the guest's.
+    Leaf {
+        /// The shadow.
+        id: TableId,
+        /// The guest's table.
+        table: Gfn,
+    },
+    /// To a table of linear mode, which mirrors nothing that could change.
+    LinearLeaf(TableId),
     /// To what each root has at the address: they do not have a directory in common there.
     EachRoot,
 }
 
-/// The shadow of a leaf table.
-#[derive(Clone, Copy, Debug)]
-struct AnnouncedLeaf {
-    id: TableId,
-    /// The guest's table; none in linear mode.
-    mirrored: Option<Gfn>,
+/// Which root an announcement was about. A fork announces each page for both, a thousand of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Whose {
+    /// The current one, or all of them.
+    CurrentRoot,
+    /// Another one.
+    Another,
 }
 
-/// Where the last announcement went. Guests announce neighbours one after the other, so most find their way here.
-/// There is one for the current root and one for others: a fork announces each page for both, a thousand of them.
+/// Where an announcement went. Guests announce neighbours one after the other, so most go where the last one went.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Announced {
-    /// Which table that was.
-    key: u64,
-    /// What it was found by: [`Tables::revision`](super::tables::Tables::revision).
-    revision: u64,
-    target: Target,
+    /// Which table it was about; see [`Announced::key`].
+    pub(super) key: u64,
+    pub(super) target: Target,
 }
 
 impl Announced {
     /// No announcement is like these.
     pub(super) const NONE: [Self; 2] = [Self {
         key: u64::MAX,
-        revision: 0,
         target: Target::Nothing,
     }; 2];
 
@@ -118,11 +122,22 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         };
         match target {
             Target::UnknownRoot | Target::Nothing => {}
-            Target::Leaf(leaf) => self.set_leaf(memory, leaf, gva, mapping),
+            Target::Leaf { id, table } => {
+                let entry = mapping.and_then(|mapping| believed::<F>(memory, table, gva, mapping));
+                self.set_leaf(id, gva, entry);
+            }
+            Target::LinearLeaf(id) => self.set_leaf(id, gva, None),
             Target::EachRoot => self.for_all_roots(|shadow, root| {
-                if let Some(leaf) = shadow.leaf_in(root, gva) {
-                    shadow.set_leaf(memory, leaf, gva, mapping);
-                }
+                let Some(id) = shadow.leaf_in(root, gva) else {
+                    return;
+                };
+                let entry = match (shadow.leaf_of(id), mapping) {
+                    (Target::Leaf { table, .. }, Some(mapping)) => {
+                        believed::<F>(memory, table, gva, mapping)
+                    }
+                    _ => None,
+                };
+                shadow.set_leaf(id, gva, entry);
             }),
         }
         Ok(())
@@ -131,11 +146,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     /// Where an announcement about `gva` goes, in one root or, without an `owner`, in all.
     #[inline(always)]
     fn target(&mut self, owner: Option<Gpa>, gva: Gva) -> Target {
-        let key = Announced::key(owner, gva);
-        let revision = self.tables.revision();
-        let fits = |last: &&Announced| last.key == key && last.revision == revision;
-        match self.last_announced.iter().find(fits) {
-            Some(last) => last.target,
+        match self.tables.announced(Announced::key(owner, gva)) {
+            Some(target) => target,
             None => self.find_target(owner, gva),
         }
     }
@@ -143,13 +155,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     #[inline(never)]
     fn find_target(&mut self, owner: Option<Gpa>, gva: Gva) -> Target {
         let target = self.walk_to_target(owner, gva);
-        let is_current = owner.is_none_or(|root| self.current == Current::Root(root));
-        let [current, other] = &mut self.last_announced;
-        *(if is_current { current } else { other }) = Announced {
-            key: Announced::key(owner, gva),
-            revision: self.tables.revision(),
-            target,
+        let whose = match owner {
+            Some(root) if self.current != Current::Root(root) => Whose::Another,
+            _ => Whose::CurrentRoot,
         };
+        let key = Announced::key(owner, gva);
+        self.tables.remember(whose, Announced { key, target });
         target
     }
 
@@ -167,40 +178,28 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         };
         directory
             .and_then(|directory| self.tables.child(directory, place.directory))
-            .and_then(|leaf| self.leaf_of(leaf))
-            .map_or(Target::Nothing, Target::Leaf)
+            .map_or(Target::Nothing, |leaf| self.leaf_of(leaf))
     }
 
     /// The leaf table for `gva` of one root.
-    fn leaf_in(&self, root: TableId, gva: Gva) -> Option<AnnouncedLeaf> {
+    fn leaf_in(&self, root: TableId, gva: Gva) -> Option<TableId> {
         let place = Place::of(gva);
         let directory = self.tables.child(root, TableIndex::new(place.quarter))?;
-        let leaf = self.tables.child(directory, place.directory)?;
-        self.leaf_of(leaf)
+        self.tables.child(directory, place.directory)
     }
 
-    fn leaf_of(&self, id: TableId) -> Option<AnnouncedLeaf> {
-        let mirrored = match self.tables.table(id)?.mirror {
-            Mirror::Leaf { table, .. } => Some(table),
-            _ => None,
-        };
-        Some(AnnouncedLeaf { id, mirrored })
+    fn leaf_of(&self, id: TableId) -> Target {
+        match self.tables.table(id).map(|table| table.mirror) {
+            Some(Mirror::Leaf { table, .. }) => Target::Leaf { id, table },
+            _ => Target::LinearLeaf(id),
+        }
     }
 
     /// Replaces one leaf of the shadow.
-    #[inline]
-    fn set_leaf(
-        &mut self,
-        memory: &impl GuestMemory,
-        leaf: AnnouncedLeaf,
-        gva: Gva,
-        mapping: Option<Mapping>,
-    ) {
-        let entry = mapping
-            .zip(leaf.mirrored)
-            .and_then(|(mapping, table)| believed::<F>(memory, table, gva, mapping))
-            .unwrap_or(0);
-        let old = self.tables.set_entry(leaf.id, Place::of(gva).leaf, entry);
+    #[inline(always)]
+    fn set_leaf(&mut self, id: TableId, gva: Gva, entry: Option<u64>) {
+        let entry = entry.unwrap_or(0);
+        let old = self.tables.set_entry(id, Place::of(gva).leaf, entry);
         if old != 0 && old != entry {
             self.invalidation.add_page(gva);
         }

@@ -60,7 +60,6 @@ use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
 use crate::paging::{Counterpart, Format, TwoLevel, bits};
-use announce::Announced;
 use core::marker::PhantomData;
 use roots::Roots;
 use slot::{Mirror, TableId};
@@ -155,7 +154,6 @@ pub struct Shadow<T, S, F = TwoLevel> {
     /// Flags of a leaf that end this guest, beside those that its format does not have.
     refused_leaf_flags: u64,
     invalidation: Invalidation,
-    last_announced: [Announced; 2],
     statistics: Statistics,
     exit: ExitLimit,
     format: PhantomData<F>,
@@ -175,7 +173,6 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             stack: PinnedStack::default(),
             refused_leaf_flags: 0,
             invalidation: Invalidation::None,
-            last_announced: Announced::NONE,
             statistics: Statistics::default(),
             exit: ExitLimit {
                 began: 0,
@@ -242,7 +239,6 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             stack: self.stack,
             refused_leaf_flags: self.refused_leaf_flags,
             invalidation: self.invalidation,
-            last_announced: Announced::NONE,
             statistics: self.statistics,
             exit: self.exit,
             format: PhantomData,

@@ -1,6 +1,5 @@
 //! The roots that are remembered, in the order of their last use.
 
-use super::announce::Announced;
 use super::slot::{Mirror, Slot, TableId};
 use super::tables::Tables;
 use super::{Current, OPEN, QUARTERS, Shadow};
@@ -107,7 +106,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         }
         self.current = root;
         // Whether a root is known depends on which is the current one.
-        self.last_announced = Announced::NONE;
+        self.tables.forget_announced();
         self.current_table = self.tables.find(Mirror::Root(table));
         match self.current_table {
             Some(id) => {

@@ -1,5 +1,6 @@
 //! All shadow tables: found by what they mirror, freed when nothing names them any more.
 
+use super::announce::{Announced, Target, Whose};
 use super::slot::{Mirror, ShadowTable, Slot, TableId};
 use crate::address::Hpa;
 use crate::frames::{TableIndex, TablePool};
@@ -28,8 +29,8 @@ pub(super) struct Tables<T, S> {
     swept: usize,
     /// Entries looked at so far; wraps.
     effort: u32,
-    /// Changes so far to which tables there are and which names which.
-    revision: u64,
+    /// Where the last announcements went, for as long as no table changes its place.
+    announced: [Announced; 2],
 }
 
 impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
@@ -43,17 +44,28 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             left_over: 0,
             swept: usize::MAX,
             effort: 0,
-            revision: 0,
+            announced: Announced::NONE,
         }
     }
 
-    /// As long as this stays the same, a [`TableId`] is the same table, at the same place in the tree.
-    pub(super) fn revision(&self) -> u64 {
-        self.revision
+    /// Where the last announcement with this key went, if nothing has changed since.
+    #[inline(always)]
+    pub(super) fn announced(&self, key: u64) -> Option<Target> {
+        let last = self.announced.iter().find(|last| last.key == key);
+        last.map(|last| last.target)
     }
 
-    fn revise(&mut self) {
-        self.revision = self.revision.wrapping_add(1);
+    pub(super) fn remember(&mut self, whose: Whose, announced: Announced) {
+        let [current, other] = &mut self.announced;
+        match whose {
+            Whose::CurrentRoot => *current = announced,
+            Whose::Another => *other = announced,
+        }
+    }
+
+    /// To be called when tables come, go, or are named by others than before.
+    pub(super) fn forget_announced(&mut self) {
+        self.announced = Announced::NONE;
     }
 
     /// A measure of the time that creating and freeing tables has taken: entries looked at, which wraps.
@@ -146,7 +158,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             older: None,
         });
         self.in_use = self.in_use.wrapping_add(1);
-        self.revise();
+        self.forget_announced();
         self.add_effort(CREATING);
         Some(id)
     }
@@ -211,7 +223,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         };
         table.references = table.references.wrapping_add(1);
         let entry = table.frame.address().raw() | rights | bits::P | bits::A;
-        self.revise();
+        self.forget_announced();
         let old = self.set_entry(id, index, entry);
         if let Some(was) = self.named_by(old) {
             self.release(was);
@@ -221,7 +233,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
 
     /// Clears an entry that names a table, which is released. Returns whether there was one.
     pub(super) fn unlink(&mut self, id: TableId, index: TableIndex) -> bool {
-        self.revise();
+        self.forget_announced();
         let old = self.set_entry(id, index, 0);
         if let Some(was) = self.named_by(old) {
             self.release(was);
@@ -291,7 +303,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         else {
             return;
         };
-        self.revise();
+        self.forget_announced();
         self.forget(id, table.mirror, table.next);
         self.pool.give(table.frame);
         self.in_use = self.in_use.wrapping_sub(1);
@@ -322,7 +334,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
     /// as tables are created ([`Tables::sweep`]).
     pub(super) fn free_all(&mut self) {
         self.age = self.age.wrapping_add(1);
-        self.revise();
+        self.forget_announced();
         self.left_over = self.left_over.wrapping_add(self.in_use);
         self.in_use = 0;
         self.swept = 0;
