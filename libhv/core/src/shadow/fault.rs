@@ -136,12 +136,29 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         let last = Gva::new(self.stack.top.raw().wrapping_sub(1));
         for page in 0..self.stack.pages {
             let gva = Gva::new(last.raw().wrapping_sub(page.wrapping_mul(PAGE_SIZE)));
+            if self.is_writable(gva) {
+                // Guests say where the stack is at every switch of their tasks.
+                continue;
+            }
             match self.page_fault(memory, gva, write.error(Presence::Absent))? {
                 Fault::Repaired => {}
                 Fault::Device(_) | Fault::Reflect { .. } => return Err(Kill::BadStackPage(gva)),
             }
         }
         Ok(())
+    }
+
+    /// Whether the processor can write at `gva` without a fault.
+    fn is_writable(&self, gva: Gva) -> bool {
+        const WRITABLE: u64 = bits::P | bits::RW;
+        let place = Place::of(gva);
+        let leaf = self.current_table.and_then(|root| {
+            let directory = self.tables.child(root, TableIndex::new(place.quarter))?;
+            let grants = self.tables.entry(directory, place.directory);
+            let leaf = self.tables.child(directory, place.directory)?;
+            Some(grants & self.tables.entry(leaf, place.leaf))
+        });
+        leaf.is_some_and(|rights| rights & WRITABLE == WRITABLE)
     }
 
     /// Finds the translation for an access, and sets accessed and dirty bits in the guest's leaf.

@@ -122,6 +122,10 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             // Both are done by having come here: the ring is empty, and interrupts are considered
             // before the next entry. They are the calls that guests make most often.
             Hypercall::FlushAsync | Hypercall::SendInterrupts => Ok(Reply::None),
+            Hypercall::SetPte => {
+                self.mmu.set_pte(&self.memory, call.leaf_change())?;
+                Ok(Reply::None)
+            }
             known => self.make_call(known, call, clock),
         }
     }
