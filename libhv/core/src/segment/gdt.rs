@@ -7,6 +7,15 @@ use hv_abi::lguest::{GDT_ENTRIES, GDT_IGNORED, KERNEL_CS, KERNEL_DS, TLS_ENTRIES
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoSuchEntry(pub u32);
 
+/// What became of entries that were to be replaced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Replaced {
+    /// They are the ones that were there.
+    Same,
+    /// They are others.
+    Others,
+}
+
 /// Descriptors 0 to 31: only allow-listed, fixed-up ones; a refused one is all zero, so that loading
 /// it faults in the guest. Entries 0, 10, 11, 16 and 31 are always zero.
 ///
@@ -52,12 +61,19 @@ impl GuestGdt {
         Ok(())
     }
 
-    /// LOAD_TLS: replaces the three thread-local entries and no others.
-    pub fn load_tls(&mut self, descriptors: [Descriptor; TLS_ENTRIES]) {
+    /// LOAD_TLS: replaces the three thread-local entries and no others. Says whether that made a difference: tasks
+    /// of one program have the same ones.
+    pub fn load_tls(&mut self, descriptors: [Descriptor; TLS_ENTRIES]) -> Replaced {
+        let mut replaced = Replaced::Same;
         let entries = self.live.iter_mut().skip(TLS_FIRST);
         for (entry, descriptor) in entries.zip(descriptors) {
-            *entry = descriptor.for_guest().unwrap_or(Descriptor::ABSENT).raw();
+            let new = descriptor.for_guest().unwrap_or(Descriptor::ABSENT).raw();
+            if *entry != new {
+                *entry = new;
+                replaced = Replaced::Others;
+            }
         }
+        replaced
     }
 
     /// The descriptor that `selector` names: absent for the null selector, for the LDT, which this
@@ -123,7 +139,8 @@ mod tests {
     #[test]
     fn lg060_thread_local_loads_replace_entries_6_7_and_8() {
         let mut gdt = GuestGdt::new();
-        gdt.load_tls([USER_DATA; 3]);
+        assert_eq!(gdt.load_tls([USER_DATA; 3]), Replaced::Others);
+        assert_eq!(gdt.load_tls([USER_DATA; 3]), Replaced::Same);
         for (index, &entry) in gdt.entries().iter().enumerate() {
             assert_eq!(
                 entry != 0,

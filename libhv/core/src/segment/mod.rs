@@ -4,4 +4,4 @@ mod descriptor;
 mod gdt;
 
 pub use descriptor::{Descriptor, Refused};
-pub use gdt::{GuestGdt, NoSuchEntry};
+pub use gdt::{GuestGdt, NoSuchEntry, Replaced};

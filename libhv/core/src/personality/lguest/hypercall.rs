@@ -10,7 +10,7 @@ use crate::kill::Kill;
 use crate::memory::GuestMemory;
 use crate::personality::{End, LeafChange, Mmu, NoMiddleTables, Progress, Ts};
 use crate::registers::Registers;
-use crate::segment::{Descriptor, NoSuchEntry};
+use crate::segment::{Descriptor, NoSuchEntry, Replaced};
 use hv_abi::lguest::{Arguments, GDT_ENTRIES, Hypercall, Silence, TLS_ENTRIES, TopIndex};
 
 /// A call as a guest made it: by `int` or through the ring.
@@ -236,8 +236,9 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         for (descriptor, &bytes) in descriptors.iter_mut().zip(bytes.as_chunks().0) {
             *descriptor = Descriptor::new(u64::from_le_bytes(bytes));
         }
-        self.gdt.load_tls(descriptors);
-        self.changes.add(Changes::GDT);
+        if self.gdt.load_tls(descriptors) == Replaced::Others {
+            self.changes.add(Changes::GDT);
+        }
         Ok(())
     }
 }
