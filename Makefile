@@ -133,7 +133,7 @@ PAE_ATTACKS := longest_exits_pae many_roots
 ATTACK_GUESTS := $(patsubst tests/attacks/%.c,build/tests/guests/attacks/%.elf,$(wildcard tests/attacks/*.c))
 MICRO_GUESTS += $(ATTACK_GUESTS)
 MICRO_LIBRARY := $(wildcard tests/guests/lib/*.c tests/guests/lib/*.S)
-MICRO_HEADERS := $(wildcard tests/guests/lib/*.h)
+MICRO_HEADERS := $(wildcard tests/guests/lib/*.h tests/guests/lib/bare/*.h)
 
 .SECONDEXPANSION:
 # Objects are named like their sources: the link script tells a guest's parts apart by that.
@@ -149,16 +149,38 @@ $(ATTACK_GUESTS): build/tests/guests/attacks/%.elf: tests/attacks/%.c $(ATTACK_H
 	$(Q)$(GUEST_CC) $(if $(filter $*,$(PAE_ATTACKS)),-DPAE=1) -Itests/guests/lib $(filter %.c %.o,$^) \
 		$(GUEST_LD),-T,tests/guests/guest.ld -o $@
 
+# Guests that measure. Each is built a second time as a kernel of its own machine (BARE), where it measures what the
+# processor does without a host. Those of HOSTED_BENCHES have nothing to measure there.
+HOSTED_BENCHES := devices faults
+BENCHES := $(basename $(notdir $(wildcard tests/bench/*.c)))
+BENCH_GUESTS := $(BENCHES:%=build/tests/guests/bench/%.elf) \
+	$(patsubst %,build/tests/guests/bench/%.bare.elf,$(filter-out $(HOSTED_BENCHES),$(BENCHES)))
+BENCH_HEADERS := $(wildcard tests/bench/*.h)
+BENCH_DEFINES := -DHIGH_KERNEL=1
+# Before the script, which asks for it.
+BENCH_LD := -Wl,--defsym=kernel_base=0x4000000
+BARE_LIBRARY := $(wildcard tests/guests/lib/bare/*.c)
+build/tests/guests/bench/%.bare.elf: tests/bench/%.c $(BENCH_HEADERS) $(MICRO_HEADERS) build/tests/guests/library.bare.o \
+		tests/guests/guest.ld Makefile
+	@mkdir -p $(@D)
+	$(Q)$(GUEST_CC) $(BENCH_DEFINES) -DBARE=1 -Itests/guests/lib $(filter %.c %.o,$^) \
+		$(BENCH_LD) $(GUEST_LD),-T,tests/guests/guest.ld -o $@
+build/tests/guests/bench/%.elf: tests/bench/%.c $(BENCH_HEADERS) $(MICRO_HEADERS) build/tests/guests/library.high.o \
+		tests/guests/guest.ld Makefile
+	@mkdir -p $(@D)
+	$(Q)$(GUEST_CC) $(BENCH_DEFINES) -Itests/guests/lib $(filter %.c %.o,$^) \
+		$(BENCH_LD) $(GUEST_LD),-T,tests/guests/guest.ld -o $@
+
 # An exact rule comes before the pattern below, which would give these guests two levels.
 $(PAE_GUESTS:%=build/tests/guests/%.elf): build/tests/guests/%.elf: tests/guests/%.c build/tests/guests/library.pae.o
 	$(Q)$(GUEST_CC) -DPAE=1 -Itests/guests/lib $^ $(GUEST_LD),-T,tests/guests/guest.ld -o $@
 
-# $1: the word with a dot in front, or nothing; $2: what the world defines. The library is linked once for all
+# $1: the word with a dot in front, or nothing; $2: what the world defines; $3: what its library has beside the others. The library is linked once for all
 # guests of a world.
 define micro_world
-build/tests/guests/library$1.o: $(MICRO_LIBRARY) $(MICRO_HEADERS) Makefile
+build/tests/guests/library$1.o: $(MICRO_LIBRARY) $3 $(MICRO_HEADERS) Makefile
 	@mkdir -p $$(@D)
-	$$(Q)$$(GUEST_CC) $2 -Itests/guests/lib $(MICRO_LIBRARY) -r -nostdlib -no-pie -Wl,-m,elf_i386,-z,noexecstack -o $$@
+	$$(Q)$$(GUEST_CC) $2 -Itests/guests/lib $(MICRO_LIBRARY) $3 -r -nostdlib -no-pie -Wl,-m,elf_i386,-z,noexecstack -o $$@
 build/tests/guests/%$1.elf: tests/guests/%.c build/tests/guests/library$1.o $(MICRO_HEADERS) tests/guests/guest.ld Makefile
 	@mkdir -p $$(@D)
 	$$(Q)$$(GUEST_CC) $2 -Itests/guests/lib $$(filter %.c %.o,$$^) $$(GUEST_LD),-T,tests/guests/guest.ld -o $$@
@@ -167,6 +189,8 @@ endef
 defines = -DKERNEL=$(KERNEL_$1) -DLINUX_VERSION='"$(or $(VERSION_$1),$1)"'
 $(eval $(call micro_world,,))
 $(eval $(call micro_world,.pae,-DPAE=1))
+$(eval $(call micro_world,.high,$(BENCH_DEFINES)))
+$(eval $(call micro_world,.bare,$(BENCH_DEFINES) -DBARE=1,$(BARE_LIBRARY)))
 $(foreach word,$(GENERATIONS) $(VINTAGES),$(eval $(call micro_world,.$(word),$(call defines,$(word)))))
 $(foreach word,g3 g4,$(eval $(call micro_world,.$(word).pae,$(call defines,$(word)) -DPAE=1)))
 
