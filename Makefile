@@ -30,6 +30,7 @@ help:
 	@echo '                        that kernel; DISK="f g" for several disks'
 	@echo 'make test [UPDATE=1]    all tests; UPDATE=1 rewrites the golden logs'
 	@echo 'make attack             the attack suite: what hostile guests try, and what comes of it'
+	@echo 'make bench [UPDATE=1]   counts instructions of each operation; fails when one got worse than the baseline'
 	@echo 'make test-bochs         the micro guests on another processor: Bochs'
 	@echo 'make conformance        the LG matrix: what the tests show about each statement of the ABI'
 	@echo 'make fuzz [TARGET=name] [SECONDS=60]'
@@ -393,6 +394,14 @@ attack: need-qemu $(MICRO_GUESTS) $(TESTED)/linux.elf
 	-$(Q)$(foreach mode,shared isolated,$(IN_QEMU) HV_VERDICTS=$(CURDIR)/$(ATTACK)/verdicts.log \
 		cargo test -p hv-tests --no-fail-fast --test micro_guests -- $(mode) >$(ATTACK)/$(mode).log;)
 	$(Q)cargo run $(CARGO_QUIET) -p hv-tests --bin matrix -- attack $(ATTACK)/*.log
+
+# The images are those that users run, without the audit. Guests that measure are built as kernels of their own machine, too.
+BASELINE := tests/bench/baseline.txt
+.PHONY: bench
+bench: need-qemu $(BENCH_GUESTS) $(IMAGES)/linux.elf $(IMAGES)/loopback.elf
+	@$(call say,counting instructions)
+	$(Q)HV_IMAGES=$(CURDIR)/$(IMAGES) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests QEMU=$(call quote,$(QEMU)) \
+		cargo run $(CARGO_QUIET) -p hv-tests --bin bench -- $(BASELINE) $(if $(filter-out 0,$(UPDATE)),--update)
 
 .PHONY: check
 check: $(GUESTS)

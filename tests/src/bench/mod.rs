@@ -1,0 +1,5 @@
+//! `make bench`: what guests of `bench/` measure, in all settings, against what they measured before.
+
+pub mod comparison;
+pub mod setting;
+pub mod table;
