@@ -346,6 +346,8 @@ need-fuzz:
 
 # Crates that are images: they take the place of what the standard library gives other crates.
 TEST_APPS := demo linux $(notdir $(patsubst %/Cargo.toml,%,$(wildcard tests/hosts/*/Cargo.toml)))
+# Those that only benchmarks boot.
+MEASURED_APPS := loopback
 # What tests that boot images find in their environment.
 IN_QEMU = HV_IMAGES=$(CURDIR)/$(TESTED) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests \
 	QEMU=$(call quote,$(QEMU)) RUST_TEST_THREADS=2
@@ -357,7 +359,7 @@ $(APPLIANCE_FOR_TESTS): override CMDLINE := of the image case=call_11
 $(APPLIANCE_FOR_TESTS): override MODE := isolated
 $(APPLIANCE_FOR_TESTS): override MEM := 48
 .PHONY: test
-test: need-qemu need-iso $(MICRO_GUESTS) $(TEST_APPS:%=$(TESTED)/%.elf) $(TESTED)/demo.iso \
+test: need-qemu need-iso $(MICRO_GUESTS) $(patsubst %,$(TESTED)/%.elf,$(filter-out $(MEASURED_APPS),$(TEST_APPS))) $(TESTED)/demo.iso \
 		$(APPLIANCE_FOR_TESTS) $(APPLIANCE_FOR_TESTS:.elf=.iso)
 	$(Q)$(IN_QEMU) UPDATE=$(UPDATE) python3 tests/doors/total.py \
 		cargo test $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --no-fail-fast
@@ -398,7 +400,7 @@ attack: need-qemu $(MICRO_GUESTS) $(TESTED)/linux.elf
 # The images are those that users run, without the audit. Guests that measure are built as kernels of their own machine, too.
 BASELINE := tests/bench/baseline.txt
 .PHONY: bench
-bench: need-qemu $(BENCH_GUESTS) $(IMAGES)/linux.elf $(IMAGES)/loopback.elf
+bench: need-qemu $(BENCH_GUESTS) $(IMAGES)/linux.elf $(MEASURED_APPS:%=$(IMAGES)/%.elf)
 	@$(call say,counting instructions)
 	$(Q)HV_IMAGES=$(CURDIR)/$(IMAGES) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests QEMU=$(call quote,$(QEMU)) \
 		cargo run $(CARGO_QUIET) -p hv-tests --bin bench -- $(BASELINE) $(if $(filter-out 0,$(UPDATE)),--update)

@@ -21,10 +21,9 @@
 
 static void console_byte(void)
 {
-	/* Leaves the window open on the emergency register. */
+	/* Leaves the window open on the emergency register. The report starts on a line of its own. */
 	print("");
-	MEASURE("console_byte", ROUNDS, out32(CONFIG_DATA, '.'));
-	print("\n");
+	MEASURE("console_byte", ROUNDS, out32(CONFIG_DATA, '\n'));
 }
 
 static void console_queue(void)

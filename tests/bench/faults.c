@@ -2,6 +2,8 @@
 
 #include "paravirt.h"
 
+#define ROUNDS 15
+
 static u32 page;
 
 /* Pages [first, first + count) of the current root's window, all on one frame. */
@@ -42,9 +44,9 @@ static void cold(void)
 static void refill(void)
 {
 	map(USER_WINDOW, SAMPLES, USED_PAGE);
-	MEASURE_AFTER("refill_64_pages", 15, flush_user(), touch_all(USER_WINDOW, SAMPLES));
+	MEASURE_AFTER("refill_64_pages", ROUNDS, flush_user(), touch_all(USER_WINDOW, SAMPLES));
 	map(KERNEL_WINDOW, SAMPLES, PTE_P | PTE_RW | PTE_A | PTE_D);
-	MEASURE_AFTER("refill_64_kernel_pages", 15, flush_all(), touch_all(KERNEL_WINDOW, SAMPLES));
+	MEASURE_AFTER("refill_64_kernel_pages", ROUNDS, flush_all(), touch_all(KERNEL_WINDOW, SAMPLES));
 }
 
 void guest_main(void)

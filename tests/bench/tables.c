@@ -3,6 +3,7 @@
 #include "paravirt.h"
 
 #define PAGES 64
+#define ROUNDS 15
 
 static u32 page;
 
@@ -32,7 +33,8 @@ static pte changed(u32 i)
 	return page | (i & 1 ? USED_PAGE : USED_PAGE & ~PTE_RW);
 }
 
-static void change_all(u32 round)
+/* As many as the ring holds. */
+static void queue_changes(u32 round)
 {
 	for (u32 i = 0; i < RING_SLOTS; i++) {
 		u32 gva = USER_WINDOW + i * PAGE;
@@ -40,29 +42,8 @@ static void change_all(u32 round)
 		*leaf(kernel_root, gva) = changed(round);
 		ring_write(i, LHCALL_SET_PTE, (u32)kernel_root, gva, changed(round), 0);
 	}
-	hypercall(LHCALL_FLUSH_ASYNC, 0, 0, 0, 0);
 }
 
-/* Only the calls: the guest has written what they are about. */
-static void queued(void)
-{
-	static u32 spans[15];
-
-	for (u32 round = 0; round < 15; round++) {
-		u32 start;
-
-		for (u32 i = 0; i < RING_SLOTS; i++)
-			*leaf(kernel_root, USER_WINDOW + i * PAGE) = changed(round);
-		for (u32 i = 0; i < RING_SLOTS; i++)
-			ring_write(i, LHCALL_SET_PTE, (u32)kernel_root, USER_WINDOW + i * PAGE, changed(round), 0);
-		start = read_tsc();
-		hypercall(LHCALL_FLUSH_ASYNC, 0, 0, 0, 0);
-		spans[round] = read_tsc() - start;
-	}
-	for (u32 round = 0; round < 15; round++)
-		samples[round] = spans[round];
-	report("set_pte_ring_64", 15);
-}
 
 static void direct(void)
 {
@@ -87,10 +68,9 @@ void guest_main(void)
 #if !BARE
 	direct();
 	use();
-	queued();
-	MEASURE("change_64_pages", 15, change_all(i));
+	MEASURE_AFTER("set_pte_ring_64", ROUNDS, queue_changes(i), leave_lazy());
 #endif
 	MEASURE_AFTER("flush_page", SAMPLES, peek(USER_WINDOW), flush_page(kernel_root, USER_WINDOW));
-	MEASURE_AFTER("flush_user", 15, use(), flush_user());
-	MEASURE_AFTER("flush_all", 15, use(), flush_all());
+	MEASURE_AFTER("flush_user", ROUNDS, use(), flush_user());
+	MEASURE_AFTER("flush_all", ROUNDS, use(), flush_all());
 }

@@ -54,27 +54,44 @@ static const struct provocation *named(const char *name)
 	shutdown("no such provocation", SHUTDOWN_POWEROFF);
 }
 
-static void reflected(u32 ring)
+static void reflected(const char *name, u32 ring, u32 vector, void (*run)(void))
+{
+	provoke = run;
+	load_gate(vector, timed_stub(vector), vector == 3 || vector == 4 ? USER_INTERRUPT_GATE : INTERRUPT_GATE);
+	for (u32 i = 0; i < ROUNDS; i++) {
+		if (ring == 3)
+			run_user(in_ring_3);
+		else
+			attempt(in_ring_1, 0);
+		if (trap.vector != vector)
+			shutdown("not the trap that was provoked", SHUTDOWN_POWEROFF);
+		samples[i] = trapped_at - started;
+	}
+	report(name, ROUNDS);
+}
+
+static void all_kinds(u32 ring)
 {
 	arm_provocations(ring);
 	for (u32 kind = 0; kind < KINDS; kind++) {
 		const struct provocation *provocation = named(kinds[kind].provocation);
-		u32 vector = provocation->vector;
 
-		provoke = provocation->run;
-		load_gate(vector, timed_stub(vector), vector == 3 || vector == 4 ? USER_INTERRUPT_GATE : INTERRUPT_GATE);
-		for (u32 i = 0; i < ROUNDS; i++) {
-			if (ring == 3)
-				run_user(in_ring_3);
-			else
-				attempt(in_ring_1, 0);
-			if (trap.vector != vector)
-				shutdown("not the trap that was provoked", SHUTDOWN_POWEROFF);
-			samples[i] = trapped_at - started;
-		}
-		report(ring == 3 ? kinds[kind].ring3 : kinds[kind].ring1, ROUNDS);
+		reflected(ring == 3 ? kinds[kind].ring3 : kinds[kind].ring1, ring, provocation->vector, provocation->run);
 	}
 	hypercall(LHCALL_TS, 0, 0, 0, 0);
+}
+
+static void USER_TEXT write_read_only(void)
+{
+	poke(USER_WINDOW, 0);
+}
+
+/* The page is there, and has been read: the shadow has it too. */
+static void protected_page(void)
+{
+	set_pte(kernel_root, USER_WINDOW, allocate_page() | (USED_PAGE & ~PTE_RW));
+	peek(USER_WINDOW);
+	reflected("trap_pf_read_only_ring3", 3, 14, write_read_only);
 }
 
 /* The handler is a lone iret, so that only the way there and back is counted. */
@@ -104,8 +121,9 @@ void guest_main(void)
 {
 	guest_init();
 	measure_init();
-	reflected(1);
-	reflected(3);
+	all_kinds(1);
+	all_kinds(3);
+	protected_page();
 	system_call("int80_trap_gate", USER_TRAP_GATE);
 	system_call("int80_interrupt_gate", USER_INTERRUPT_GATE);
 }
