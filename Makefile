@@ -403,7 +403,7 @@ BASELINE := tests/bench/baseline.txt
 bench: need-qemu $(BENCH_GUESTS) $(IMAGES)/linux.elf $(MEASURED_APPS:%=$(IMAGES)/%.elf)
 	@$(call say,counting instructions)
 	$(Q)HV_IMAGES=$(CURDIR)/$(IMAGES) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests QEMU=$(call quote,$(QEMU)) \
-		cargo run $(CARGO_QUIET) -p hv-tests --bin bench -- $(BASELINE) $(if $(filter-out 0,$(UPDATE)),--update)
+		cargo run $(CARGO_QUIET) -p hv-tests --bin bench -- $(BASELINE) $(if $(filter-out 0,$(UPDATE)),--update docs/performance.md)
 
 .PHONY: check
 check: $(GUESTS)

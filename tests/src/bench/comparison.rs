@@ -116,7 +116,10 @@ mod tests {
 
     #[test]
     fn only_what_is_better_does_not_fail() {
-        let tables = ["a bare 9\nb bare 1\nc bare 1", "a bare 1\nb bare 9\nd bare 1"];
+        let tables = [
+            "a bare 9\nb bare 1\nc bare 1",
+            "a bare 1\nb bare 9\nd bare 1",
+        ];
         let tables = tables.map(|text| Table::parse(text).unwrap());
         let failing: Vec<bool> = compare(&tables[0], &tables[1])
             .iter()

@@ -5,6 +5,7 @@
 
 use clap::Parser;
 use hv_tests::bench::comparison::{Finding, compare};
+use hv_tests::bench::document;
 use hv_tests::bench::setting::Run;
 use hv_tests::bench::table::Table;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,8 @@ use std::sync::Mutex;
 const AT_A_TIME: usize = 2;
 
 /// What stands at the top of a baseline.
-const HEAD: &str = "# Counted instructions: row, setting, count. `make bench UPDATE=1` writes this file.\n";
+const HEAD: &str =
+    "# Counted instructions: row, setting, count. `make bench UPDATE=1` writes this file.\n";
 
 /// Counts what the operations of a guest take, and says which got worse.
 #[derive(Parser)]
@@ -23,9 +25,9 @@ const HEAD: &str = "# Counted instructions: row, setting, count. `make bench UPD
 struct Arguments {
     /// What was measured before: a line `<row> <setting> <count>` each.
     baseline: PathBuf,
-    /// Write that file instead of comparing with it.
+    /// Write that file instead of comparing with it, and the figures into this document.
     #[arg(long)]
-    update: bool,
+    update: Option<PathBuf>,
 }
 
 /// All runs, a few at a time.
@@ -60,17 +62,12 @@ fn print(measured: &Table) {
 }
 
 fn judge(baseline: &Path, measured: &Table) -> Result<ExitCode, String> {
-    let text = std::fs::read_to_string(baseline)
-        .map_err(|error| format!("{}: {error}", baseline.display()))?;
-    let findings = compare(&Table::parse(&text)?, measured);
+    let findings = compare(&Table::parse(&read(baseline)?)?, measured);
     for finding in &findings {
         println!("{finding}");
     }
     let count = |which: fn(&Finding) -> bool| findings.iter().filter(|&f| which(f)).count();
-    let (failed, better) = (
-        count(Finding::fails),
-        count(|finding| !finding.fails()),
-    );
+    let (failed, better) = (count(Finding::fails), count(|finding| !finding.fails()));
     let cells = measured.cells().count();
     println!("{cells} counts, {failed} failed, {better} better than the baseline");
     if better != 0 {
@@ -83,15 +80,26 @@ fn judge(baseline: &Path, measured: &Table) -> Result<ExitCode, String> {
     })
 }
 
+fn update(baseline: &Path, document: &Path, measured: &Table) -> Result<ExitCode, String> {
+    write(baseline, &format!("{HEAD}{measured}"))?;
+    write(document, &document::renewed(&read(document)?, measured)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
 fn main() -> Result<ExitCode, String> {
     let arguments = Arguments::parse();
     let measured = measure()?;
     print(&measured);
-    if arguments.update {
-        let text = format!("{HEAD}{measured}");
-        std::fs::write(&arguments.baseline, text)
-            .map_err(|error| format!("{}: {error}", arguments.baseline.display()))?;
-        return Ok(ExitCode::SUCCESS);
+    match &arguments.update {
+        Some(document) => update(&arguments.baseline, document, &measured),
+        None => judge(&arguments.baseline, &measured),
     }
-    judge(&arguments.baseline, &measured)
 }
