@@ -60,7 +60,7 @@ static void page_fault(struct frame *frame)
 	announce_pte((u32)current->root, gva, *entry);
 }
 
-/* Takes pages away: a lazy section, then a flush. */
+/* Takes pages away, in a lazy section. The flush is for the caller to choose. */
 static void unmap(struct process *process, u32 gva, u32 pages)
 {
 	for (u32 i = 0; i < pages; i++, gva += PAGE) {

@@ -47,10 +47,8 @@ fn measure() -> Result<Table, String> {
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(work)).collect();
-        let results = workers.into_iter().map(|worker| worker.join());
-        results
-            .map(|result| result.unwrap_or_else(|_| Err("a run panicked".into())))
-            .collect::<Result<(), String>>()
+        let mut results = workers.into_iter().map(|worker| worker.join());
+        results.try_for_each(|result| result.unwrap_or_else(|_| Err("a run panicked".into())))
     })?;
     table.into_inner().map_err(|error| error.to_string())
 }
