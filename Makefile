@@ -157,9 +157,10 @@ BENCHES := $(basename $(notdir $(wildcard tests/bench/*.c)))
 BENCH_GUESTS := $(BENCHES:%=build/tests/guests/bench/%.elf) \
 	$(patsubst %,build/tests/guests/bench/%.bare.elf,$(filter-out $(HOSTED_BENCHES),$(BENCHES)))
 BENCH_HEADERS := $(wildcard tests/bench/*.h)
-BENCH_DEFINES := -DHIGH_KERNEL=1
+HIGH_KERNEL := 0x4000000
+BENCH_DEFINES := -DHIGH_KERNEL=$(HIGH_KERNEL)
 # Before the script, which asks for it.
-BENCH_LD := -Wl,--defsym=kernel_base=0x4000000
+BENCH_LD := -Wl,--defsym=kernel_base=$(HIGH_KERNEL)
 BARE_LIBRARY := $(wildcard tests/guests/lib/bare/*.c)
 build/tests/guests/bench/%.bare.elf: tests/bench/%.c $(BENCH_HEADERS) $(MICRO_HEADERS) build/tests/guests/library.bare.o \
 		tests/guests/guest.ld Makefile
@@ -176,8 +177,8 @@ build/tests/guests/bench/%.elf: tests/bench/%.c $(BENCH_HEADERS) $(MICRO_HEADERS
 $(PAE_GUESTS:%=build/tests/guests/%.elf): build/tests/guests/%.elf: tests/guests/%.c build/tests/guests/library.pae.o
 	$(Q)$(GUEST_CC) -DPAE=1 -Itests/guests/lib $^ $(GUEST_LD),-T,tests/guests/guest.ld -o $@
 
-# $1: the word with a dot in front, or nothing; $2: what the world defines; $3: what its library has beside the others. The library is linked once for all
-# guests of a world.
+# $1: the word with a dot in front, or nothing; $2: what the world defines; $3: what its library has beside the
+# others. The library is linked once for all guests of a world.
 define micro_world
 build/tests/guests/library$1.o: $(MICRO_LIBRARY) $3 $(MICRO_HEADERS) Makefile
 	@mkdir -p $$(@D)
@@ -359,8 +360,8 @@ $(APPLIANCE_FOR_TESTS): override CMDLINE := of the image case=call_11
 $(APPLIANCE_FOR_TESTS): override MODE := isolated
 $(APPLIANCE_FOR_TESTS): override MEM := 48
 .PHONY: test
-test: need-qemu need-iso $(MICRO_GUESTS) $(patsubst %,$(TESTED)/%.elf,$(filter-out $(MEASURED_APPS),$(TEST_APPS))) $(TESTED)/demo.iso \
-		$(APPLIANCE_FOR_TESTS) $(APPLIANCE_FOR_TESTS:.elf=.iso)
+test: need-qemu need-iso $(MICRO_GUESTS) $(patsubst %,$(TESTED)/%.elf,$(filter-out $(MEASURED_APPS),$(TEST_APPS))) \
+		$(TESTED)/demo.iso $(APPLIANCE_FOR_TESTS) $(APPLIANCE_FOR_TESTS:.elf=.iso)
 	$(Q)$(IN_QEMU) UPDATE=$(UPDATE) python3 tests/doors/total.py \
 		cargo test $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --no-fail-fast
 
@@ -397,13 +398,14 @@ attack: need-qemu $(MICRO_GUESTS) $(TESTED)/linux.elf
 		cargo test -p hv-tests --no-fail-fast --test micro_guests -- $(mode) >$(ATTACK)/$(mode).log;)
 	$(Q)cargo run $(CARGO_QUIET) -p hv-tests --bin matrix -- attack $(ATTACK)/*.log
 
-# The images are those that users run, without the audit. Guests that measure are built as kernels of their own machine, too.
+# The images are those that users run, without the audit.
 BASELINE := tests/bench/baseline.txt
 .PHONY: bench
 bench: need-qemu $(BENCH_GUESTS) $(IMAGES)/linux.elf $(MEASURED_APPS:%=$(IMAGES)/%.elf)
 	@$(call say,counting instructions)
 	$(Q)HV_IMAGES=$(CURDIR)/$(IMAGES) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests QEMU=$(call quote,$(QEMU)) \
-		cargo run $(CARGO_QUIET) -p hv-tests --bin bench -- $(BASELINE) $(if $(filter-out 0,$(UPDATE)),--update docs/performance.md)
+		cargo run $(CARGO_QUIET) -p hv-tests --bin bench -- $(BASELINE) \
+		$(if $(filter-out 0,$(UPDATE)),--update docs/performance.md)
 
 .PHONY: check
 check: $(GUESTS)

@@ -177,7 +177,7 @@ u32 access_rights(u32 selector);
  * addresses, in tables that all roots share, and a flush of the user's part leaves it alone.
  */
 #if HIGH_KERNEL
-#define KERNEL_BASE 0x4000000
+#define KERNEL_BASE HIGH_KERNEL
 #define IDENTITY_BYTES 0x2000000
 #define KERNEL_ADDRESS KERNEL_BASE
 #define USER_WINDOW 0x400000

@@ -15,12 +15,12 @@
 #define PAE 0
 #endif
 
-/* Whether there is no host: the same guest is a kernel in ring 0 then, and calls are what the processor does in their place. */
+/* Whether there is no host: the guest is a kernel in ring 0 then, and calls are what the processor has in their place. */
 #ifndef BARE
 #define BARE 0
 #endif
 
-/* Whether the kernel is above all user addresses. */
+/* Where the kernel begins, if above all user addresses. */
 #ifndef HIGH_KERNEL
 #define HIGH_KERNEL 0
 #endif
