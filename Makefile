@@ -30,6 +30,7 @@ help:
 	@echo '                        that kernel; DISK="f g" for several disks'
 	@echo 'make test [UPDATE=1]    all tests; UPDATE=1 rewrites the golden logs'
 	@echo 'make attack             the attack suite: what hostile guests try, and what comes of it'
+	@echo 'make bench [UPDATE=1]   counts instructions of each operation; fails when one got worse than the baseline'
 	@echo 'make test-bochs         the micro guests on another processor: Bochs'
 	@echo 'make conformance        the LG matrix: what the tests show about each statement of the ABI'
 	@echo 'make fuzz [TARGET=name] [SECONDS=60]'
@@ -133,7 +134,7 @@ PAE_ATTACKS := longest_exits_pae many_roots
 ATTACK_GUESTS := $(patsubst tests/attacks/%.c,build/tests/guests/attacks/%.elf,$(wildcard tests/attacks/*.c))
 MICRO_GUESTS += $(ATTACK_GUESTS)
 MICRO_LIBRARY := $(wildcard tests/guests/lib/*.c tests/guests/lib/*.S)
-MICRO_HEADERS := $(wildcard tests/guests/lib/*.h)
+MICRO_HEADERS := $(wildcard tests/guests/lib/*.h tests/guests/lib/bare/*.h)
 
 .SECONDEXPANSION:
 # Objects are named like their sources: the link script tells a guest's parts apart by that.
@@ -149,16 +150,39 @@ $(ATTACK_GUESTS): build/tests/guests/attacks/%.elf: tests/attacks/%.c $(ATTACK_H
 	$(Q)$(GUEST_CC) $(if $(filter $*,$(PAE_ATTACKS)),-DPAE=1) -Itests/guests/lib $(filter %.c %.o,$^) \
 		$(GUEST_LD),-T,tests/guests/guest.ld -o $@
 
+# Guests that measure. Each is built a second time as a kernel of its own machine (BARE), where it measures what the
+# processor does without a host. Those of HOSTED_BENCHES have nothing to measure there.
+HOSTED_BENCHES := devices faults
+BENCHES := $(basename $(notdir $(wildcard tests/bench/*.c)))
+BENCH_GUESTS := $(BENCHES:%=build/tests/guests/bench/%.elf) \
+	$(patsubst %,build/tests/guests/bench/%.bare.elf,$(filter-out $(HOSTED_BENCHES),$(BENCHES)))
+BENCH_HEADERS := $(wildcard tests/bench/*.h)
+HIGH_KERNEL := 0x4000000
+BENCH_DEFINES := -DHIGH_KERNEL=$(HIGH_KERNEL)
+# Before the script, which asks for it.
+BENCH_LD := -Wl,--defsym=kernel_base=$(HIGH_KERNEL)
+BARE_LIBRARY := $(wildcard tests/guests/lib/bare/*.c)
+build/tests/guests/bench/%.bare.elf: tests/bench/%.c $(BENCH_HEADERS) $(MICRO_HEADERS) build/tests/guests/library.bare.o \
+		tests/guests/guest.ld Makefile
+	@mkdir -p $(@D)
+	$(Q)$(GUEST_CC) $(BENCH_DEFINES) -DBARE=1 -Itests/guests/lib $(filter %.c %.o,$^) \
+		$(BENCH_LD) $(GUEST_LD),-T,tests/guests/guest.ld -o $@
+build/tests/guests/bench/%.elf: tests/bench/%.c $(BENCH_HEADERS) $(MICRO_HEADERS) build/tests/guests/library.high.o \
+		tests/guests/guest.ld Makefile
+	@mkdir -p $(@D)
+	$(Q)$(GUEST_CC) $(BENCH_DEFINES) -Itests/guests/lib $(filter %.c %.o,$^) \
+		$(BENCH_LD) $(GUEST_LD),-T,tests/guests/guest.ld -o $@
+
 # An exact rule comes before the pattern below, which would give these guests two levels.
 $(PAE_GUESTS:%=build/tests/guests/%.elf): build/tests/guests/%.elf: tests/guests/%.c build/tests/guests/library.pae.o
 	$(Q)$(GUEST_CC) -DPAE=1 -Itests/guests/lib $^ $(GUEST_LD),-T,tests/guests/guest.ld -o $@
 
-# $1: the word with a dot in front, or nothing; $2: what the world defines. The library is linked once for all
-# guests of a world.
+# $1: the word with a dot in front, or nothing; $2: what the world defines; $3: what its library has beside the
+# others. The library is linked once for all guests of a world.
 define micro_world
-build/tests/guests/library$1.o: $(MICRO_LIBRARY) $(MICRO_HEADERS) Makefile
+build/tests/guests/library$1.o: $(MICRO_LIBRARY) $3 $(MICRO_HEADERS) Makefile
 	@mkdir -p $$(@D)
-	$$(Q)$$(GUEST_CC) $2 -Itests/guests/lib $(MICRO_LIBRARY) -r -nostdlib -no-pie -Wl,-m,elf_i386,-z,noexecstack -o $$@
+	$$(Q)$$(GUEST_CC) $2 -Itests/guests/lib $(MICRO_LIBRARY) $3 -r -nostdlib -no-pie -Wl,-m,elf_i386,-z,noexecstack -o $$@
 build/tests/guests/%$1.elf: tests/guests/%.c build/tests/guests/library$1.o $(MICRO_HEADERS) tests/guests/guest.ld Makefile
 	@mkdir -p $$(@D)
 	$$(Q)$$(GUEST_CC) $2 -Itests/guests/lib $$(filter %.c %.o,$$^) $$(GUEST_LD),-T,tests/guests/guest.ld -o $$@
@@ -167,6 +191,8 @@ endef
 defines = -DKERNEL=$(KERNEL_$1) -DLINUX_VERSION='"$(or $(VERSION_$1),$1)"'
 $(eval $(call micro_world,,))
 $(eval $(call micro_world,.pae,-DPAE=1))
+$(eval $(call micro_world,.high,$(BENCH_DEFINES)))
+$(eval $(call micro_world,.bare,$(BENCH_DEFINES) -DBARE=1,$(BARE_LIBRARY)))
 $(foreach word,$(GENERATIONS) $(VINTAGES),$(eval $(call micro_world,.$(word),$(call defines,$(word)))))
 $(foreach word,g3 g4,$(eval $(call micro_world,.$(word).pae,$(call defines,$(word)) -DPAE=1)))
 
@@ -321,6 +347,8 @@ need-fuzz:
 
 # Crates that are images: they take the place of what the standard library gives other crates.
 TEST_APPS := demo linux $(notdir $(patsubst %/Cargo.toml,%,$(wildcard tests/hosts/*/Cargo.toml)))
+# Those that only benchmarks boot.
+MEASURED_APPS := loopback
 # What tests that boot images find in their environment.
 IN_QEMU = HV_IMAGES=$(CURDIR)/$(TESTED) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests \
 	QEMU=$(call quote,$(QEMU)) RUST_TEST_THREADS=2
@@ -332,8 +360,8 @@ $(APPLIANCE_FOR_TESTS): override CMDLINE := of the image case=call_11
 $(APPLIANCE_FOR_TESTS): override MODE := isolated
 $(APPLIANCE_FOR_TESTS): override MEM := 48
 .PHONY: test
-test: need-qemu need-iso $(MICRO_GUESTS) $(TEST_APPS:%=$(TESTED)/%.elf) $(TESTED)/demo.iso \
-		$(APPLIANCE_FOR_TESTS) $(APPLIANCE_FOR_TESTS:.elf=.iso)
+test: need-qemu need-iso $(MICRO_GUESTS) $(patsubst %,$(TESTED)/%.elf,$(filter-out $(MEASURED_APPS),$(TEST_APPS))) \
+		$(TESTED)/demo.iso $(APPLIANCE_FOR_TESTS) $(APPLIANCE_FOR_TESTS:.elf=.iso)
 	$(Q)$(IN_QEMU) UPDATE=$(UPDATE) python3 tests/doors/total.py \
 		cargo test $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --no-fail-fast
 
@@ -369,6 +397,15 @@ attack: need-qemu $(MICRO_GUESTS) $(TESTED)/linux.elf
 	-$(Q)$(foreach mode,shared isolated,$(IN_QEMU) HV_VERDICTS=$(CURDIR)/$(ATTACK)/verdicts.log \
 		cargo test -p hv-tests --no-fail-fast --test micro_guests -- $(mode) >$(ATTACK)/$(mode).log;)
 	$(Q)cargo run $(CARGO_QUIET) -p hv-tests --bin matrix -- attack $(ATTACK)/*.log
+
+# The images are those that users run, without the audit.
+BASELINE := tests/bench/baseline.txt
+.PHONY: bench
+bench: need-qemu $(BENCH_GUESTS) $(IMAGES)/linux.elf $(MEASURED_APPS:%=$(IMAGES)/%.elf)
+	@$(call say,counting instructions)
+	$(Q)HV_IMAGES=$(CURDIR)/$(IMAGES) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests QEMU=$(call quote,$(QEMU)) \
+		cargo run $(CARGO_QUIET) -p hv-tests --bin bench -- $(BASELINE) \
+		$(if $(filter-out 0,$(UPDATE)),--update docs/performance.md)
 
 .PHONY: check
 check: $(GUESTS)

@@ -13,13 +13,6 @@ static u32 config_read(u32 device, u32 offset)
 	return in32(CONFIG_DATA);
 }
 
-static u8 in8(u16 port)
-{
-	u8 value;
-	asm volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
-	return value;
-}
-
 static u16 in16(u16 port)
 {
 	u16 value;

@@ -5,6 +5,7 @@
 use hv_runner::Machine;
 use hv_tests::attack::unharmed::unharmed;
 use hv_tests::conformance::world::World;
+use hv_tests::counts::counts;
 use hv_tests::expectation::{Case, Expectation, kill_cases, verdicts};
 use hv_tests::golden::Numbers;
 use hv_tests::matrix::evidence;
@@ -274,17 +275,6 @@ fn run_guest(guest: &str, mode: &str, expectation: &Expectation) -> Result<(), F
     let judged = judge();
     evidence::record(&format!("{guest}::{mode}"), &judged, &console);
     judged.map_err(|reason| format!("{reason}\n{}", outcome.report()).into())
-}
-
-/// The lines `COUNT <name> <instructions>`.
-fn counts(console: &str) -> Vec<(&str, u32)> {
-    let lines = console
-        .lines()
-        .filter_map(|line| line.strip_prefix("COUNT "));
-    lines
-        .filter_map(|line| line.split_once(' '))
-        .filter_map(|(name, n)| Some((name, n.parse().ok()?)))
-        .collect()
 }
 
 fn within_limits(counts: &[(&str, u32)]) -> Result<(), String> {

@@ -17,7 +17,7 @@ fn existing(path: PathBuf) -> PathBuf {
     path
 }
 
-/// The bootable image of an application, with the shadow audit on.
+/// The bootable image of an application, with the shadow audit on unless it is to be measured.
 pub fn image(application: &str) -> PathBuf {
     existing(
         directory("HV_IMAGES")
@@ -62,6 +62,23 @@ pub fn has_newest(guest: &str) -> bool {
 pub fn micro_guest(name: &str) -> Vec<u8> {
     let path = existing(directory("HV_MICRO_GUESTS").join(format!("{name}.elf")));
     std::fs::read(path).expect("a micro guest is readable")
+}
+
+/// The guests that measure, sorted: the names of their sources.
+pub fn bench_guests() -> Vec<String> {
+    let mut guests: Vec<String> = std::fs::read_dir(tests().join("bench"))
+        .expect("the benchmarks' directory is readable")
+        .map(|entry| entry.expect("an entry is readable").path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "c"))
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    guests.sort();
+    guests
+}
+
+/// Where a guest that measures was built, as `NAME` or `NAME.bare`; it need not be there.
+pub fn bench_guest(name: &str) -> PathBuf {
+    directory("HV_MICRO_GUESTS").join(format!("bench/{name}.elf"))
 }
 
 /// The sources of the micro guests, one each, sorted.

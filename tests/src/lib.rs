@@ -5,10 +5,12 @@
 
 pub mod attached;
 pub mod attack;
+pub mod bench;
 pub mod block_guest;
 pub mod built;
 pub mod bzimage;
 pub mod conformance;
+pub mod counts;
 pub mod expectation;
 pub mod gdb;
 pub mod golden;

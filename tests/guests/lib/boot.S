@@ -10,6 +10,11 @@
 #endif
 
 	.section .text.boot, "ax"
+#if BARE
+	/* What a Multiboot loader looks for (Multiboot 0.6.96, 3.1.1): magic number, no flags, and what makes the sum zero. */
+	.balign 4
+	.long 0x1badb002, 0, -0x1badb002
+#endif
 	/* The entry point is not the start of the image, so that a host that ignores it is found out. */
 	ud2
 

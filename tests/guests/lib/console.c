@@ -2,7 +2,26 @@
 
 #include "guest.h"
 
-#if HAS_PCI
+#if BARE
+
+#define COM1 0x3f8
+#define LINE_STATUS 5
+#define HOLDING_EMPTY 0x20
+
+void print(const char *text)
+{
+	for (; *text; text++) {
+		while (!(in8(COM1 + LINE_STATUS) & HOLDING_EMPTY))
+			;
+		out8(COM1, *text);
+	}
+}
+
+void console_ready(void)
+{
+}
+
+#elif HAS_PCI
 
 /*
  * The emergency write register of the virtio console at PCI 00:01.0, reached through the

@@ -47,6 +47,9 @@ u32 ram_bytes(void);
 #endif
 
 /* The result means something for one call of G1 only. */
+#if BARE
+#include "bare/bare.h"
+#else
 static inline u32 hypercall(u32 call, u32 a1, u32 a2, u32 a3, u32 a4)
 {
 #if HAS_KVM_REGISTERS
@@ -57,6 +60,7 @@ static inline u32 hypercall(u32 call, u32 a1, u32 a2, u32 a3, u32 a4)
 #endif
 	return call;
 }
+#endif
 
 /* Puts a call into a slot of the ring; it runs when the host drains the ring. */
 void ring_write(u32 slot, u32 call, u32 a1, u32 a2, u32 a3, u32 a4);
@@ -105,6 +109,18 @@ void reset_trap(void);
 typedef void (*trap_hook)(struct frame *frame);
 extern trap_hook trap_hooks[256];
 
+/* Where the last page fault was. */
+static inline u32 fault_address(void)
+{
+#if BARE
+	u32 address;
+	asm volatile("movl %%cr2, %0" : "=r"(address));
+	return address;
+#else
+	return lguest_data.cr2;
+#endif
+}
+
 /*
  * Calls function(argument). A trap on the way, in ring 1 or ring 3, is recorded in `trap` and ends
  * the call; the result is then 1, else 0.
@@ -131,7 +147,7 @@ extern char noirq_iret[], noirq_start[], noirq_end[];
 /* `attributes`: access byte in bits 0-7, flag nibble in bits 12-15, as Intel SDM 3A 3.4.5 draws them. */
 #define DESCRIPTOR_HIGH(base, limit, attributes) \
 	(((base) & 0xff000000) | ((base) >> 16 & 0xff) | ((limit) & 0xf0000) | (attributes) << 8)
-#define DATA_DPL1 0x40b3
+#define DATA_DPL1 (BARE ? 0x4093 : 0x40b3) /* of the kernel's own ring */
 #define DATA_DPL3 0x40f3
 
 void load_descriptor_at(u32 index, u32 base, u32 limit, u32 attributes);
@@ -155,8 +171,23 @@ u32 access_rights(u32 selector);
 #define PTE_PS 0x080
 #define PTE_G 0x100
 
-/* Free for tests: nothing is mapped there. The second is the same in all roots. */
+/*
+ * The image starts 1 MiB above KERNEL_BASE, and from there on IDENTITY_BYTES of RAM are mapped where they are. Micro guests
+ * lie low, and each root has tables of its own for that. Benchmarks have it as Linux has: their kernel is above all user
+ * addresses, in tables that all roots share, and a flush of the user's part leaves it alone.
+ */
+#if HIGH_KERNEL
+#define KERNEL_BASE HIGH_KERNEL
+#define IDENTITY_BYTES 0x2000000
+#define KERNEL_ADDRESS KERNEL_BASE
+#define USER_WINDOW 0x400000
+#else
+#define KERNEL_BASE 0
+#define IDENTITY_BYTES 0x800000
+#define KERNEL_ADDRESS KERNEL_WINDOW
 #define USER_WINDOW 0x40000000
+#endif
+/* Both windows are free for tests: nothing is mapped there. This one is the same in all roots. */
 #define KERNEL_WINDOW 0xc0000000
 
 /*
@@ -272,6 +303,13 @@ static inline void out8(u16 port, u8 value)
 static inline void out32(u16 port, u32 value)
 {
 	asm volatile("outl %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static inline u8 in8(u16 port)
+{
+	u8 value;
+	asm volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
+	return value;
 }
 
 static inline u32 in32(u16 port)

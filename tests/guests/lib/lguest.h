@@ -15,6 +15,16 @@
 #define PAE 0
 #endif
 
+/* Whether there is no host: the guest is a kernel in ring 0 then, and calls are what the processor has in their place. */
+#ifndef BARE
+#define BARE 0
+#endif
+
+/* Where the kernel begins, if above all user addresses. */
+#ifndef HIGH_KERNEL
+#define HIGH_KERNEL 0
+#endif
+
 /* What the kernels between those numbers have. */
 #define HAS_PCI (KERNEL >= 40000)
 #define HAS_NOTIFY (KERNEL >= 20624 && KERNEL < 40000)
@@ -34,8 +44,13 @@
 #define PAGE_OFFSET 0xc0000000
 
 /* Selectors: GDT entries 12 to 15. Ring 1 is the guest's kernel. */
+#if BARE
+#define KERNEL_CS 0x60
+#define KERNEL_DS 0x68
+#else
 #define KERNEL_CS 0x61
 #define KERNEL_DS 0x69
+#endif
 #define USER_CS 0x73
 #define USER_DS 0x7b
 

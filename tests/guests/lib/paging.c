@@ -1,9 +1,9 @@
-/* Page tables of either format: identity below 8 MiB, two free windows above. */
+/* Page tables of either format: the identity map of the kernel's part of RAM, two free windows. */
 
 #include "guest.h"
 
-#define FIRST_FREE_PAGE 0x300000
-#define IDENTITY_END 0x800000
+#define FIRST_FREE_PAGE (KERNEL_BASE + 0x300000)
+#define IDENTITY_END (KERNEL_BASE + IDENTITY_BYTES)
 
 extern char user_start[], user_end[];
 
@@ -111,7 +111,7 @@ void switch_root(volatile pte *root)
 
 static void map_identity(volatile pte *root)
 {
-	for (u32 page = 0; page < IDENTITY_END; page += PAGE) {
+	for (u32 page = KERNEL_BASE; page < IDENTITY_END; page += PAGE) {
 		u32 user = page >= (u32)user_start && page < (u32)user_end;
 
 		*leaf(root, page) = page | PTE_P | PTE_RW | (user ? PTE_US : 0);
@@ -123,9 +123,10 @@ volatile pte *new_root(void)
 {
 	volatile pte *root = empty_root();
 
-	for (u32 i = KERNEL_WINDOW >> TOP_SHIFT; i < TOP_ENTRIES; i++)
+	for (u32 i = KERNEL_ADDRESS >> TOP_SHIFT; i < TOP_ENTRIES; i++)
 		root[i] = kernel_root[i];
-	map_identity(root);
+	if (KERNEL_BASE < KERNEL_ADDRESS)
+		map_identity(root);
 	return root;
 }
 
@@ -134,7 +135,13 @@ void paging_init(void)
 	map_identity(kernel_root);
 	/* All roots share the kernel window's tables, so they have to be there before the first copy. */
 	leaf(kernel_root, KERNEL_WINDOW);
+#if BARE
+	bare_devices_map();
+#endif
 	switch_root(kernel_root);
+#if BARE
+	bare_paging_on();
+#endif
 	hypercall(LHCALL_SET_STACK, KERNEL_DS, trap_stack_top(), 2, 0);
 }
 

@@ -18,7 +18,7 @@ void lguest_init(void)
 	lguest_data.noirq_end = (u32)noirq_end;
 #endif
 #if HAS_KERNEL_FIELDS
-	lguest_data.kernel_address = KERNEL_WINDOW;
+	lguest_data.kernel_address = KERNEL_ADDRESS;
 	lguest_data.syscall_vec = SYSCALL_VECTOR;
 #endif
 	initialised = 1;

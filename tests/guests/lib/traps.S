@@ -48,8 +48,10 @@ trap_entry:
 #if HAS_NOIRQ_IRET
 	/* The virtual interrupt flag comes back with the frame. An interrupt between the two
 	   instructions must not build a second frame: the host knows the address of the iret. */
+#if !BARE
 	pushl 8(%esp)
 	popl %ss:lguest_data
+#endif
 	.globl noirq_iret
 noirq_iret:
 	iret

@@ -46,7 +46,7 @@ u32 trap_dispatch(struct frame *frame, u32 handler_cs, u32 live_eflags)
 	trap.esp = from_user ? frame->esp : (u32)&frame->esp;
 	trap.ss = from_user ? frame->ss : KERNEL_DS;
 	trap.frame = (u32)&frame->eip;
-	trap.cr2 = lguest_data.cr2;
+	trap.cr2 = fault_address();
 	trap.irq_enabled = lguest_data.irq_enabled;
 	trap.live_eflags = live_eflags;
 	trap.handler_cs = handler_cs;

@@ -1,0 +1,6 @@
+//! `make bench`: what guests of `bench/` measure, in all settings, against what they measured before.
+
+pub mod comparison;
+pub mod document;
+pub mod setting;
+pub mod table;
