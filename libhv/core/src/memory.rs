@@ -62,6 +62,14 @@ pub trait GuestMemory {
     /// Copies `from` into guest memory. On error nothing is written.
     fn write(&self, at: Gpa, from: &[u8]) -> Result<(), BadAddress>;
 
+    /// Reads a byte.
+    fn read_u8(&self, at: Gpa) -> Result<u8, BadAddress> {
+        let mut byte = [0];
+        self.read(at, &mut byte)?;
+        let [byte] = byte;
+        Ok(byte)
+    }
+
     /// Reads a 32-bit word at any alignment.
     fn read_u32(&self, at: Gpa) -> Result<u32, BadAddress>;
 

@@ -124,6 +124,12 @@ impl GuestMemory for DirectRam {
         Ok(())
     }
 
+    fn read_u8(&self, at: Gpa) -> Result<u8, BadAddress> {
+        let from = self.pointer(at, 1, Access::Read)?;
+        // SAFETY: the span is checked. Volatile, so that the value is read once.
+        Ok(unsafe { from.read_volatile() })
+    }
+
     fn read_u32(&self, at: Gpa) -> Result<u32, BadAddress> {
         let from = self.pointer(at, 4, Access::Read)?.cast::<u32>();
         // SAFETY: the span is checked. Volatile, so that the value is read once; a misaligned one

@@ -109,7 +109,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     }
 
     /// Carries out one call.
-    #[inline]
+    #[inline(always)]
     pub(super) fn execute(&mut self, call: &Call, clock: &impl Clock) -> Result<Reply, End> {
         let known = self.generation.call(call.number);
         if self.data.is_none() && known != Some(Hypercall::Init) {

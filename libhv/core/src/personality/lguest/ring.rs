@@ -43,11 +43,9 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             return Ok(Drained::Nothing);
         };
         // Most calls find the ring empty: one byte says so.
-        let mut due = [data::SLOT_EMPTY];
         let status = self.generation.data.hcall_status;
         let first = shared.field(status.wrapping_add(self.cursor.0));
-        self.memory.read(first, &mut due).map_err(Kill::from)?;
-        if due == [data::SLOT_EMPTY] {
+        if self.memory.read_u8(first).map_err(Kill::from)? == data::SLOT_EMPTY {
             return Ok(Drained::Nothing);
         }
         self.drain_ready_slots(shared, clock)

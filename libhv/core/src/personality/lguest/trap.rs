@@ -46,8 +46,11 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         if regs.eflags & eflags::VM != 0 {
             return Err(Kill::Virtual8086(regs.eip).into());
         }
+        if trap.vector == TRAP_HYPERCALL {
+            // Most are: not one of many.
+            return self.hypercall(regs, clock);
+        }
         match trap.vector {
-            TRAP_HYPERCALL => self.hypercall(regs, clock),
             PAGE_FAULT => self.page_fault(regs, trap, clock),
             GENERAL_PROTECTION => Ok(self.general_protection(regs, trap.error)?),
             // The host's own registers are in place by the time it gets here; only a guest that
