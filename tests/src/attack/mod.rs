@@ -1,5 +1,6 @@
 //! The attacks that a guest may try: `tests/attacks/attacks.txt`.
 
+pub mod guests;
 pub mod unharmed;
 
 use crate::matrix::series::Series;

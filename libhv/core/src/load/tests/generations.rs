@@ -292,7 +292,7 @@ fn boot_tables_stay_within_their_top_level() {
         (0xff80_0000, 768, 2),
     ] {
         let memory = Counted(Default::default());
-        let plan = boot_tables::Plan::new(3 << 30, 0x8000_0000, page_offset, Paging::Auto);
+        let mut plan = boot_tables::Plan::new(3 << 30, 0x8000_0000, page_offset, Paging::Auto);
         let entry = Entry::Physical(BootTables::IdentityAndPageOffset);
         let root = plan.write(&memory, entry).unwrap().unwrap().raw();
         assert_eq!(root, 0x7fff_f000);
