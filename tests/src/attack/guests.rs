@@ -1,7 +1,7 @@
 //! The guests of `tests/attacks`, whatever processor they run on.
 
 use super::unharmed::unharmed;
-use crate::expectation::{Expectation, kill_cases, verdicts};
+use crate::expectation::{Expectation, kill_cases, shown, verdicts};
 use crate::matrix::evidence;
 use crate::{block_guest, built};
 use hv_runner::{Machine, Outcome};
@@ -19,8 +19,8 @@ pub struct Attack {
     pub case: String,
     /// How it has to end.
     pub expectation: Expectation,
-    /// What the end itself shows, for a guest that cannot say so any more.
-    shown: String,
+    /// The attacks that the end itself is about, such as `A-02`, for a guest that cannot say so any more.
+    items: Vec<String>,
 }
 
 /// All of them, with their cases, in the order of their names.
@@ -54,7 +54,7 @@ fn whole(guest: &str, source: &Path) -> Attack {
         case: String::new(),
         expectation: Expectation::parse(&text)
             .unwrap_or_else(|| panic!("{guest}: its first line does not say what to expect")),
-        shown: String::new(),
+        items: Vec::new(),
     }
 }
 
@@ -62,9 +62,9 @@ fn whole(guest: &str, source: &Path) -> Attack {
 fn cases(guest: &str, table: &str) -> impl Iterator<Item = Attack> {
     kill_cases(table).into_iter().map(move |case| Attack {
         guest: guest.into(),
-        shown: case.verdicts(),
         case: case.name,
         expectation: case.expectation,
+        items: case.items,
     })
 }
 
@@ -94,14 +94,15 @@ impl Attack {
     /// What is not as it has to be.
     pub fn judge(&self, mode: &str, outcome: &Outcome) -> Result<(), String> {
         let judged = self.judged(outcome);
-        let text = format!("{}{}", outcome.text(), self.shown);
+        let shown = shown(&self.items, &self.expectation.stop);
+        let text = format!("{}{shown}", outcome.text());
         evidence::record(&self.name(mode), &judged, &text);
         judged.map_err(|reason| format!("{reason}\n{}", outcome.report()))
     }
 
     fn judged(&self, outcome: &Outcome) -> Result<(), String> {
         self.expectation.check(outcome)?;
-        if self.shown.is_empty() {
+        if self.items.is_empty() {
             verdicts(&outcome.text())?;
         }
         unharmed(outcome)

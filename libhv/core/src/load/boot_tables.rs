@@ -200,7 +200,8 @@ impl Plan {
         self.write_table(memory, directory, entries)?;
         let first = self.page_offset >> 30;
         let entry = |slot| {
-            let mapped = slot == 0 && identity == Mapped::Yes || slot == first && high == Mapped::Yes;
+            let mapped =
+                slot == 0 && identity == Mapped::Yes || slot == first && high == Mapped::Yes;
             if mapped {
                 directory.raw() as u32 | POINTER_FLAGS
             } else {
