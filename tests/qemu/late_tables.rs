@@ -40,5 +40,5 @@ fn of_two_levels() {
 
 #[test]
 fn of_three_levels() {
-    tables_at_the_first_call("init.g4.pae", "paging=pae", 1024);
+    tables_at_the_first_call("init.g3.pae", "paging=pae", 1024);
 }
