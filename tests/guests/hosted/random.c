@@ -589,12 +589,13 @@ static u32 seed(void)
 
 /*
  * Zeros are instructions. A wild jump would run through low memory up to the kernel's start, which makes it ask for
- * lguest_data again, and the translator takes a second for that: now it traps in the next page.
+ * lguest_data again, and the translator takes a second for that: now it traps in the next page. Of two bytes one begins
+ * an instruction.
  */
 static void fence_low_memory(void)
 {
 	for (u32 page = 2 * PAGE; page < 0x100000; page += PAGE)
-		*(volatile u8 *)page = 0xcc;
+		*(volatile u16 *)page = 0xcccc;
 }
 
 void guest_main(void)
