@@ -31,7 +31,7 @@ help:
 	@echo 'make test [UPDATE=1]    all tests; UPDATE=1 rewrites the golden logs'
 	@echo 'make attack             the attack suite: what hostile guests try, and what comes of it'
 	@echo 'make bench [UPDATE=1]   counts instructions of each operation; fails when one got worse than the baseline'
-	@echo 'make test-bochs         the micro guests on another processor: Bochs'
+	@echo 'make test-bochs         the micro guests and the attacks on another processor: Bochs'
 	@echo 'make conformance        the LG matrix: what the tests show about each statement of the ABI'
 	@echo 'make fuzz [TARGET=name] [SECONDS=60]'
 	@echo '                        fuzzes all targets, or one, for so long each; needs a nightly compiler'
@@ -365,11 +365,15 @@ test: need-qemu need-iso $(MICRO_GUESTS) $(patsubst %,$(TESTED)/%.elf,$(filter-o
 	$(Q)$(IN_QEMU) UPDATE=$(UPDATE) python3 tests/doors/total.py \
 		cargo test $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --no-fail-fast
 
-# The image that is tested, and the guests, are those of `make test`.
+# The image that is tested, and the guests, are those of `make test`. Behind the tests stands what became of each attack.
+BOCHS := build/bochs
 .PHONY: test-bochs
 test-bochs: need-bochs $(MICRO_GUESTS) $(TESTED)/linux.elf build/tests/loader.iso
-	$(Q)$(IN_QEMU) HV_BOCHS_LOADER=$(CURDIR)/build/tests/loader.iso python3 tests/doors/total.py \
-		cargo test $(CARGO_QUIET) -p hv-tests --test bochs
+	@rm -rf $(BOCHS) && mkdir -p $(BOCHS)
+	$(Q)$(IN_QEMU) HV_BOCHS_LOADER=$(CURDIR)/build/tests/loader.iso HV_VERDICTS=$(CURDIR)/$(BOCHS)/verdicts.log \
+		python3 tests/doors/total.py \
+		cargo test $(CARGO_QUIET) -p hv-tests --no-fail-fast --test bochs --test bochs_attacks
+	$(Q)cargo run $(CARGO_QUIET) -p hv-tests --bin matrix -- bochs $(BOCHS)/verdicts.log
 
 # One run of each guest is enough to show a statement; make test runs them in all ways, and the tests
 # without a number as well. With --quiet, cargo would not print the tests' names.
@@ -393,7 +397,7 @@ attack: need-qemu $(MICRO_GUESTS) $(TESTED)/linux.elf
 	@$(call say,running the attacks; the output of the tests goes to $(ATTACK))
 	-$(Q)cargo test -p hv-core --no-fail-fast >$(ATTACK)/core.log
 	-$(Q)$(IN_QEMU) HV_VERDICTS=$(CURDIR)/$(ATTACK)/verdicts.log \
-		cargo test -p hv-tests --no-fail-fast --test attacks --test interruptions --test undisturbed >$(ATTACK)/qemu.log
+		cargo test -p hv-tests --no-fail-fast --test attacks --test frames --test interruptions --test undisturbed >$(ATTACK)/qemu.log
 	-$(Q)$(foreach mode,shared isolated,$(IN_QEMU) HV_VERDICTS=$(CURDIR)/$(ATTACK)/verdicts.log \
 		cargo test -p hv-tests --no-fail-fast --test micro_guests -- $(mode) >$(ATTACK)/$(mode).log;)
 	$(Q)cargo run $(CARGO_QUIET) -p hv-tests --bin matrix -- attack $(ATTACK)/*.log

@@ -93,6 +93,9 @@ static void every_form(u32 prefix, u32 opcode, u32 group_mask, u32 ring1, u32 ri
 
 		if (!(group_mask >> (modrm >> 3 & 7) & 1))
 			continue;
+		/* rdtscp, where there is one, is everybody's like rdtsc. */
+		if (opcode == 0x01 && modrm == 0xf9)
+			continue;
 		if (prefix)
 			try_with_room(bytes, 4, modrm < 0xc0 ? 5 : 0, ring1, ring3);
 		else

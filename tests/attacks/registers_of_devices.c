@@ -133,6 +133,8 @@ static void every_form(u32 slot)
 	u32 others = 0, runs = 0;
 
 	at = bar_memory(slot);
+	/* A processor that was reset has x87 exceptions unmasked (Intel SDM 3A, table 9-1). */
+	asm volatile("fninit");
 	for (u32 i = 0; i < sizeof opcodes; i++)
 		for (u32 modrm = 0; modrm < 0x100; modrm += modrm == 0xbf ? 0x41 : 1) {
 			/* Those that would load ESP or jump are the guest's own affair. */

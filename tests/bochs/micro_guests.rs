@@ -6,6 +6,7 @@
 use hv_tests::conformance::world::World;
 use hv_tests::expectation::{Case, Expectation, kill_cases, verdicts};
 use hv_tests::golden::{self, Numbers};
+use hv_tests::matrix::evidence;
 use hv_tests::{block_guest, built};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::path::Path;
@@ -66,22 +67,30 @@ fn trials() -> Vec<Trial> {
         }
         for mode in MODES {
             let (loader, guest) = (loader.to_owned(), name.clone().into_owned());
-            trials.push(Trial::test(format!("{name}::{mode}"), move || {
-                run_guest(&loader, &guest, &guest, &format!("mode={mode}"))
+            let trial = format!("{name}::{mode}");
+            trials.push(Trial::test(trial.clone(), move || {
+                run_guest(&loader, &guest, &guest, &trial, &format!("mode={mode}"))
             }));
         }
     }
     for (name, words) in SAMPLE {
         let loader = loader.to_owned();
-        trials.push(Trial::test(format!("{name}::told"), move || {
+        let trial = format!("{name}::told");
+        trials.push(Trial::test(trial.clone(), move || {
             let guest = name.split('.').next().unwrap_or_default();
-            run_guest(&loader, guest, name, words)
+            run_guest(&loader, guest, name, &trial, words)
         }));
     }
     trials
 }
 
-fn run_guest(loader: &Path, guest: &str, name: &str, words: &str) -> Result<(), Failed> {
+fn run_guest(
+    loader: &Path,
+    guest: &str,
+    name: &str,
+    trial: &str,
+    words: &str,
+) -> Result<(), Failed> {
     let source = built::tests()
         .join("guests")
         .join(guest)
@@ -114,7 +123,9 @@ fn run_guest(loader: &Path, guest: &str, name: &str, words: &str) -> Result<(), 
             &golden::console(&outcome, numbers),
         )
     };
-    judge().map_err(|reason: String| format!("{reason}\n{}", outcome.report()).into())
+    let judged: Result<(), String> = judge();
+    evidence::record(trial, &judged, &console);
+    judged.map_err(|reason| format!("{reason}\n{}", outcome.report()).into())
 }
 
 fn run_case(loader: &Path, guest: &str, case: &Case, mode: &str) -> Result<(), Failed> {

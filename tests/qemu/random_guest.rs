@@ -132,24 +132,3 @@ fn every_seed_of_the_random_guest_ends_in_a_stop_line() {
         "{endless} seeds do not end"
     );
 }
-
-/// What the host gives a guest, and how late it may be: one time slice, and what the end itself takes.
-const PATIENCE: f64 = 0.100;
-const LATE: f64 = 0.011;
-
-#[test]
-fn a_guest_that_never_comes_back_is_kicked_when_its_time_is_over() {
-    let guest = built::micro_guest("hosted/undisturbed");
-    let outcome = built::hosting_on("impatient", &guest, "")
-        .clock(Clock::CountedByEight)
-        .run()
-        .expect("QEMU starts");
-    assert_eq!((outcome.status, outcome.stop()), (1, "kicked"));
-    let mut stamps = outcome.log.iter().filter_map(|line| line.seconds.as_ref());
-    let last: f64 = stamps
-        .next_back()
-        .expect("the log has times")
-        .parse()
-        .unwrap();
-    assert!((PATIENCE..PATIENCE + LATE).contains(&last), "{last}");
-}

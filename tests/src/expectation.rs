@@ -69,13 +69,14 @@ pub struct Case {
 impl Case {
     /// The verdicts for a run that ended as expected.
     pub fn verdicts(&self) -> String {
-        let stop = &self.expectation.stop;
-        let lines = self
-            .items
-            .iter()
-            .map(|item| format!("{item} pass {stop}\n"));
-        lines.collect()
+        shown(&self.items, &self.expectation.stop)
     }
+}
+
+/// Verdicts for statements that an end itself shows.
+pub fn shown(items: &[String], end: &str) -> String {
+    let lines = items.iter().map(|item| format!("{item} pass {end}\n"));
+    lines.collect()
 }
 
 /// Reads a table of cases: on each line a name, blanks, and the reason why the guest is killed. A line

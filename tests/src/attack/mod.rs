@@ -1,9 +1,11 @@
 //! The attacks that a guest may try: `tests/attacks/attacks.txt`.
 
+pub mod guests;
+pub mod images;
 pub mod unharmed;
 
 use crate::matrix::series::Series;
-use crate::matrix::statement::{self, Statement};
+use crate::matrix::statement::{self, Scope, Statement};
 use std::fmt;
 
 /// Attacks that were thought of before the code was read; further ones came by reading it.
@@ -72,10 +74,32 @@ pub fn statements() -> Result<Vec<Statement<Setting>>, String> {
     statement::parse::<Attacks>(include_str!("../../attacks/attacks.txt"))
 }
 
+/// The same attacks on Bochs: by guests in both modes, unless `not_on_bochs.txt` says why not.
+///
+/// # Errors
+/// The line that is not understood, or an attack that no guest tries and that has no reason there.
+pub fn statements_on_bochs() -> Result<Vec<Statement<Setting>>, String> {
+    let text = include_str!("../../attacks/not_on_bochs.txt");
+    let exceptions = statement::parse::<Attacks>(text)?;
+    let on_bochs = |mut attack: Statement<Setting>| {
+        let mut exceptions = exceptions.iter();
+        if let Some(exception) = exceptions.find(|exception| exception.number == attack.number) {
+            return Ok(exception.clone());
+        }
+        if let Scope::Shown(groups) = &mut attack.scope {
+            groups.retain(|group| !group.contains(&Setting::Host));
+            if groups.is_empty() {
+                return Err(format!("A-{:02} is tried by no guest", attack.number));
+            }
+        }
+        Ok(attack)
+    };
+    statements()?.into_iter().map(on_bochs).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matrix::statement::Scope;
 
     #[test]
     fn every_attack_is_there_once_in_order_and_is_tried() {
@@ -86,6 +110,21 @@ mod tests {
         for attack in &table {
             assert!(matches!(attack.scope, Scope::Shown(_)), "{}", attack.number);
         }
+    }
+
+    #[test]
+    fn an_attack_that_bochs_cannot_be_used_for_has_a_reason() {
+        let table = statements_on_bochs().unwrap();
+        assert_eq!(table.len(), statements().unwrap().len());
+        let without = table
+            .iter()
+            .filter(|attack| matches!(attack.scope, Scope::NotApplicable(_)));
+        assert_eq!(
+            without.map(|attack| attack.number).collect::<Vec<_>>(),
+            [9, 35]
+        );
+        let modes = Scope::Shown(vec![vec![Setting::Shared], vec![Setting::Isolated]]);
+        assert_eq!(table[1].scope, modes);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! `matrix conformance|attack FILE...`: prints what the test programs that wrote the files have shown about each
-//! statement of the ABI, or about each attack.
+//! `matrix conformance|attack|bochs FILE...`: prints what the test programs that wrote the files have shown about each
+//! statement of the ABI, or about each attack, on QEMU or on Bochs.
 //!
 //! Status 1 when an item is not shown where it has to be, or any test failed.
 
@@ -19,7 +19,8 @@ fn main() -> Result<ExitCode, String> {
     match list.to_str() {
         Some("conformance") => Ok(print::<Checklist>(&conformance::statements()?, &output)),
         Some("attack") => Ok(print::<Attacks>(&attack::statements()?, &output)),
-        _ => Err("which list? conformance or attack".into()),
+        Some("bochs") => Ok(print::<Attacks>(&attack::statements_on_bochs()?, &output)),
+        _ => Err("which list? conformance, attack or bochs".into()),
     }
 }
 

@@ -14,12 +14,13 @@ const FLAGS: u32 = 7;
 const POINTER_FLAGS: u32 = 1;
 /// Entries of a pointer table.
 const POINTERS: u32 = 4;
+/// Leaf tables that are written at a time, some 3300 instructions each: a guest whose generation is found out
+/// at its first call waits for them in exits of that length.
+const LEAVES_AT_A_TIME: u32 = 8;
 
 /// Numbers of a paging format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Shape {
-    /// Bytes of an entry.
-    entry_size: u32,
     /// Entries of a table.
     entries: u32,
     /// Bytes that a leaf table maps.
@@ -28,13 +29,11 @@ struct Shape {
 
 /// 1024 entries of 32 bits: a page directory is the root.
 const TWO_LEVEL: Shape = Shape {
-    entry_size: 4,
     entries: 1024,
     leaf_span: 4 << 20,
 };
 /// 512 entries of 64 bits. There is one page directory, which maps 1 GiB.
 const PAE: Shape = Shape {
-    entry_size: 8,
     entries: 512,
     leaf_span: 2 << 20,
 };
@@ -48,7 +47,7 @@ pub fn is_page_offset(address: u32) -> bool {
 /// The same, for people.
 pub const PAGE_OFFSET_RULE: &str = "multiple of 0x400000 from 0x40000000 to 0xff800000";
 
-/// Boot tables for one guest: where they go and what they map.
+/// Boot tables for one guest: where they go, what they map, and how much of them is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Plan {
     shape: Shape,
@@ -56,10 +55,23 @@ pub struct Plan {
     end: u32,
     /// Leaf tables.
     leaves: u32,
+    /// Leaf tables that are written.
+    written: u32,
     /// Frames of RAM.
     frames: u32,
     /// Where the guest's kernel has its RAM.
     page_offset: u32,
+}
+
+/// How far tables are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Written {
+    /// The guest starts without any.
+    NotNeeded,
+    /// Some of them: there is more to do.
+    Part,
+    /// All of them; their root.
+    All(Gpa),
 }
 
 impl Plan {
@@ -76,6 +88,7 @@ impl Plan {
             shape,
             end,
             leaves: ram.div_ceil(shape.leaf_span).min(most) as u32,
+            written: 0,
             frames,
             page_offset,
         }
@@ -92,51 +105,60 @@ impl Plan {
         Gpa::from(self.end.wrapping_sub(PAGE_SIZE))
     }
 
-    /// Writes the tables that `entry` calls for and returns their root; `None` when it calls for none.
+    /// Writes all tables that `entry` calls for and returns their root; `None` when it calls for none.
     ///
     /// # Errors
     /// When they do not lie in RAM.
     pub fn write(
-        &self,
+        &mut self,
         memory: &impl GuestMemory,
         entry: Entry,
     ) -> Result<Option<Gpa>, BadAddress> {
+        loop {
+            match self.write_on(memory, entry)? {
+                Written::NotNeeded => return Ok(None),
+                Written::Part => {}
+                Written::All(root) => return Ok(Some(root)),
+            }
+        }
+    }
+
+    /// Writes the next of the tables that `entry` calls for, as many as one exit should.
+    ///
+    /// # Errors
+    /// When they do not lie in RAM.
+    pub fn write_on(
+        &mut self,
+        memory: &impl GuestMemory,
+        entry: Entry,
+    ) -> Result<Written, BadAddress> {
         let (identity, high) = match entry {
-            Entry::Linear => return Ok(None),
+            Entry::Linear => return Ok(Written::NotNeeded),
             Entry::Marker => (Mapped::No, Mapped::Yes),
             Entry::Physical(BootTables::Identity) => (Mapped::Yes, Mapped::No),
             Entry::Physical(BootTables::IdentityAndPageOffset) => (Mapped::Yes, Mapped::Yes),
         };
-        let clear = [0; PAGE_SIZE as usize];
-        memory.write(self.root(), &clear)?;
-        for leaf in 0..self.leaves {
+        let last = self.leaves.min(self.written.wrapping_add(LEAVES_AT_A_TIME));
+        for leaf in self.written..last {
             self.write_leaf(memory, leaf)?;
+        }
+        self.written = last;
+        if last != self.leaves {
+            return Ok(Written::Part);
         }
         if self.has_directory() {
             self.write_pointers(memory, identity, high)?;
         } else {
             self.write_leaf_pointers(memory, identity, high)?;
         }
-        Ok(Some(self.root()))
+        Ok(Written::All(self.root()))
     }
 
-    /// Writes leaf table `index` in one piece: a guest may wait for all of them in its first call.
+    /// Writes leaf table `index`.
     fn write_leaf(&self, memory: &impl GuestMemory, index: u32) -> Result<(), BadAddress> {
-        let mut table = [0; PAGE_SIZE as usize];
         let first = index.wrapping_mul(self.shape.entries);
         let entries = (first..self.frames).map(|frame| frame << 12 | FLAGS);
-        if self.shape == PAE {
-            let (wide, _) = table.as_chunks_mut();
-            for (to, entry) in wide.iter_mut().zip(entries) {
-                *to = u64::from(entry).to_le_bytes();
-            }
-        } else {
-            let (narrow, _) = table.as_chunks_mut();
-            for (to, entry) in narrow.iter_mut().zip(entries) {
-                *to = entry.to_le_bytes();
-            }
-        }
-        memory.write(self.leaf(index), &table)
+        self.write_table(memory, self.leaf(index), entries)
     }
 
     /// The root of two levels names the leaf tables.
@@ -147,28 +169,22 @@ impl Plan {
         high: Mapped,
     ) -> Result<(), BadAddress> {
         let first = self.page_offset >> 22;
-        // What RAM has above PAGE_OFFSET has no place but there. Above it there may be less room than
-        // RAM: then its end is not mapped.
-        let low = match (identity, high) {
-            (Mapped::No, _) => 0,
-            (Mapped::Yes, Mapped::No) => self.leaves,
-            (Mapped::Yes, Mapped::Yes) => self.leaves.min(first),
+        let entry = |slot: u32| {
+            // What RAM has above PAGE_OFFSET has no place but there. Above it there may be less room than
+            // RAM: then its end is not mapped.
+            let leaf = match (identity, high) {
+                (_, Mapped::Yes) if slot >= first => slot.wrapping_sub(first),
+                (Mapped::Yes, _) => slot,
+                (Mapped::No, _) => return 0,
+            };
+            if leaf < self.leaves {
+                self.leaf(leaf).raw() as u32 | FLAGS
+            } else {
+                0
+            }
         };
-        let above = match high {
-            Mapped::No => 0,
-            Mapped::Yes => self.leaves.min(self.shape.entries.saturating_sub(first)),
-        };
-        let low = (0..low).map(|leaf| (leaf, leaf));
-        let above = (0..above).map(|leaf| (first.wrapping_add(leaf), leaf));
-        for (slot, leaf) in low.chain(above) {
-            self.put(
-                memory,
-                self.root(),
-                slot,
-                self.leaf(leaf).raw() as u32 | FLAGS,
-            )?;
-        }
-        Ok(())
+        let entries = (0..self.shape.entries).map(entry);
+        self.write_table(memory, self.root(), entries)
     }
 
     /// The root of three levels names one page directory, which names the leaf tables.
@@ -180,24 +196,41 @@ impl Plan {
     ) -> Result<(), BadAddress> {
         let directory = self.leaf(0).raw() as u32;
         let directory = Gpa::from(directory.wrapping_sub(PAGE_SIZE));
-        let clear = [0; PAGE_SIZE as usize];
-        memory.write(directory, &clear)?;
-        for leaf in 0..self.leaves {
-            self.put(
-                memory,
-                directory,
-                leaf,
-                self.leaf(leaf).raw() as u32 | FLAGS,
-            )?;
-        }
-        let pointer = directory.raw() as u32 | POINTER_FLAGS;
+        let entries = (0..self.leaves).map(|leaf| self.leaf(leaf).raw() as u32 | FLAGS);
+        self.write_table(memory, directory, entries)?;
         let first = self.page_offset >> 30;
-        for slot in 0..POINTERS {
-            if slot == 0 && identity == Mapped::Yes || slot == first && high == Mapped::Yes {
-                self.put(memory, self.root(), slot, pointer)?;
+        let entry = |slot| {
+            let mapped =
+                slot == 0 && identity == Mapped::Yes || slot == first && high == Mapped::Yes;
+            if mapped {
+                directory.raw() as u32 | POINTER_FLAGS
+            } else {
+                0
+            }
+        };
+        self.write_table(memory, self.root(), (0..POINTERS).map(entry))
+    }
+
+    /// Writes the page at `at` in one piece: these entries, and zeros behind them.
+    fn write_table(
+        &self,
+        memory: &impl GuestMemory,
+        at: Gpa,
+        entries: impl Iterator<Item = u32>,
+    ) -> Result<(), BadAddress> {
+        let mut table = [0; PAGE_SIZE as usize];
+        if self.shape == PAE {
+            let (wide, _) = table.as_chunks_mut();
+            for (to, entry) in wide.iter_mut().zip(entries) {
+                *to = u64::from(entry).to_le_bytes();
+            }
+        } else {
+            let (narrow, _) = table.as_chunks_mut();
+            for (to, entry) in narrow.iter_mut().zip(entries) {
+                *to = entry.to_le_bytes();
             }
         }
-        Ok(())
+        memory.write(at, &table)
     }
 
     /// Whether there is a level between root and leaf tables.
@@ -209,22 +242,6 @@ impl Plan {
     fn leaf(&self, index: u32) -> Gpa {
         let below = self.leaves.wrapping_sub(index).wrapping_mul(PAGE_SIZE);
         Gpa::from((self.root().raw() as u32).wrapping_sub(below))
-    }
-
-    /// Writes the low word of an entry, and of a wide one zero above it.
-    fn put(
-        &self,
-        memory: &impl GuestMemory,
-        table: Gpa,
-        index: u32,
-        entry: u32,
-    ) -> Result<(), BadAddress> {
-        let at = (table.raw() as u32).wrapping_add(index.wrapping_mul(self.shape.entry_size));
-        memory.write_u32(Gpa::from(at), entry)?;
-        if self.shape == PAE {
-            memory.write_u32(Gpa::from(at.wrapping_add(4)), 0)?;
-        }
-        Ok(())
     }
 }
 

@@ -121,7 +121,8 @@ pub fn load(memory: &impl GuestMemory, boot: &Boot<'_>) -> Result<Start, LoadErr
             .wrapping_add(boot.page_offset),
         Entry::Physical(_) | Entry::Linear => Gva::new(placed.entry.raw() as u32),
     };
-    let plan = boot_tables::Plan::new(ram_size(memory), free.end, boot.page_offset, boot.paging);
+    let mut plan =
+        boot_tables::Plan::new(ram_size(memory), free.end, boot.page_offset, boot.paging);
     let fits = plan.size() <= free.size();
     if !fits && generation.entry != Entry::Linear {
         return Err(LoadError::BootTablesDoNotFit {

@@ -18,8 +18,12 @@ fn main(machine: Machine) -> Stop {
         .start();
     match guest {
         Ok(mut guest) => {
+            // The log's times are what tests go by.
+            defmt::info!("kick after {=u128} ms", PATIENCE.as_millis());
             guest.kick_after(PATIENCE);
-            Stop::from(guest.run())
+            let exit = guest.run();
+            defmt::info!("came back");
+            Stop::from(exit)
         }
         Err(error) => Stop::from(error),
     }

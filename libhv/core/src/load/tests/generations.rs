@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::generation::Choice;
+use crate::load::boot_tables::Written;
 use crate::paging::Paging;
 use hv_abi::lguest::{Family, generations};
 
@@ -237,6 +238,25 @@ fn a37_boot_tables_that_do_not_fit_are_refused_with_both_numbers() {
     assert_eq!(linear.tables, None);
 }
 
+/// A guest that waits for its tables does so in short exits, and has no root before all of them are there.
+#[test]
+fn boot_tables_are_written_a_few_at_a_time() {
+    use hv_abi::lguest::{BootTables, Entry};
+    let memory = FakeMemory::with_bytes(50 * MIB);
+    let top = 50 * MIB as u64 - 4096;
+    let mut plan = boot_tables::Plan::new(50 << 20, 50 << 20, PAGE_OFFSET, Paging::Auto);
+    let entry = Entry::Physical(BootTables::Identity);
+    let leaf = |index: u64| memory.u32_at(top - 4096 * (13 - index) + 4);
+    assert_eq!(plan.write_on(&memory, entry), Ok(Written::Part));
+    assert_eq!([leaf(7), leaf(8)], [0x1c0_1007, 0]);
+    assert_eq!(memory.u32_at(top), 0);
+    let all = Written::All(Gpa::new(top));
+    assert_eq!(plan.write_on(&memory, entry), Ok(all));
+    assert_eq!(leaf(12), 0x300_1007);
+    assert_ne!(memory.u32_at(top), 0);
+    assert_eq!(memory.refused(), 0);
+}
+
 /// RAM that reaches PAGE_OFFSET, and RAM that does not fit above it.
 #[test]
 fn boot_tables_stay_within_their_top_level() {
@@ -292,7 +312,7 @@ fn boot_tables_stay_within_their_top_level() {
         (0xff80_0000, 768, 2),
     ] {
         let memory = Counted(Default::default());
-        let plan = boot_tables::Plan::new(3 << 30, 0x8000_0000, page_offset, Paging::Auto);
+        let mut plan = boot_tables::Plan::new(3 << 30, 0x8000_0000, page_offset, Paging::Auto);
         let entry = Entry::Physical(BootTables::IdentityAndPageOffset);
         let root = plan.write(&memory, entry).unwrap().unwrap().raw();
         assert_eq!(root, 0x7fff_f000);

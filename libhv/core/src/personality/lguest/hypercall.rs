@@ -142,7 +142,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         match known {
             Hypercall::FlushAsync | Hypercall::SendInterrupts => {}
             Hypercall::SetPte => self.mmu.set_pte(&self.memory, call.leaf_change())?,
-            Hypercall::Init => self.init(Gpa::from(first), clock)?,
+            Hypercall::Init => return Ok(self.init(Gpa::from(first), clock)?.into()),
             Hypercall::Crash => return Err(self.shutdown(Gpa::from(first), 0)),
             Hypercall::Shutdown => return Err(self.shutdown(Gpa::from(first), second)),
             Hypercall::NewPgtable => return Ok(self.new_pgtable(Gpa::from(first))?.into()),

@@ -7,8 +7,9 @@ use crate::address::{Gpa, Gva};
 use crate::clock::{Clock, Processor};
 use crate::device::Devices;
 use crate::kill::{InitRefusal, Kill};
+use crate::load::boot_tables::Written;
 use crate::memory::GuestMemory;
-use crate::personality::Mmu;
+use crate::personality::{Mmu, Progress};
 use hv_abi::lguest::{KernelFields, RESERVE_MEM, SYSCALL_VECTOR, Tsc};
 
 /// What a guest says about itself.
@@ -19,9 +20,9 @@ struct Kernel {
 
 impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// Checks everything before anything is written or kept, so a guest that is refused here is as
-    /// it was before.
+    /// it was before. `Unfinished`: its boot tables take more than one exit.
     #[inline(never)]
-    pub(super) fn init(&mut self, base: Gpa, clock: &impl Clock) -> Result<(), Kill> {
+    pub(super) fn init(&mut self, base: Gpa, clock: &impl Clock) -> Result<Progress, Kill> {
         if self.data.is_some() {
             return Err(Kill::AlreadyInitialised);
         }
@@ -31,7 +32,9 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         }
         let kernel = self.kernel(base)?;
         let noirq = Noirq::sample(&self.memory, base, layout.noirq)?;
-        self.boot_on_tables()?;
+        if self.boot_on_tables()? == Progress::Unfinished {
+            return Ok(Progress::Unfinished);
+        }
 
         let at = |offset: u32| base.wrapping_add(u64::from(offset));
         let tsc_khz = match (self.generation.tsc, clock.processor()) {
@@ -59,7 +62,8 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         // shadowed before may be filed on the wrong side of it.
         self.mmu.set_kernel_address(kernel.address);
         (self.mmu).refuse_leaf_flags(self.generation.refused_leaf_flags);
-        self.mmu.flush_all(&self.memory)
+        self.mmu.flush_all(&self.memory)?;
+        Ok(Progress::Done)
     }
 
     /// Reads and checks what the guest says about itself (LG-037, LG-038). G1 is told.
@@ -95,19 +99,23 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
 
     /// A guest whose generation was not known before it ran started in linear mode. If it expects to have
     /// started on tables, it gets them now: what it has seen so far is mapped there as well.
-    fn boot_on_tables(&mut self) -> Result<(), Kill> {
+    fn boot_on_tables(&mut self) -> Result<Progress, Kill> {
         if self.boot_root.is_some() {
-            return Ok(());
+            return Ok(Progress::Done);
         }
-        let Some(tables) = self.boot_tables else {
-            return Ok(());
+        let Some(tables) = &mut self.boot_tables else {
+            return Ok(Progress::Done);
         };
-        if let Some(root) = tables.write(&self.memory, self.generation.entry)? {
-            self.boot_root = Some(root);
-            self.root = root;
-            self.mmu.new_pgtable(&self.memory, root)?;
+        match tables.write_on(&self.memory, self.generation.entry)? {
+            Written::NotNeeded => Ok(Progress::Done),
+            Written::Part => Ok(Progress::Unfinished),
+            Written::All(root) => {
+                self.boot_root = Some(root);
+                self.root = root;
+                self.mmu.new_pgtable(&self.memory, root)?;
+                Ok(Progress::Done)
+            }
         }
-        Ok(())
     }
 
     fn refused(&self, refusal: InitRefusal) -> Kill {

@@ -6,8 +6,10 @@ use super::fixture::{
 };
 use super::numbers::{data, hypercall};
 use crate::clock::Processor;
+use crate::load::boot_tables::Plan;
+use crate::paging::Paging;
 use crate::personality::{End, Next};
-use hv_abi::lguest::{Family, Generation, KernelVersion, Noirq, generations};
+use hv_abi::lguest::{Family, Generation, KernelVersion, Noirq, PAGE_OFFSET, generations};
 
 /// All of them, from the oldest to the newest.
 pub(super) fn all() -> impl Iterator<Item = &'static Generation> {
@@ -485,4 +487,29 @@ fn lg014_lg015_pgdir_names_the_boot_tables() {
         let expected = if high { leaf | 7 } else { 0 };
         assert_eq!(machine.word(root + 768 * 4), expected, "{generation}");
     }
+}
+
+/// Tables that take longer than one exit: the call is made again, and nothing is said before all of them are there.
+#[test]
+fn lg014_a_guest_waits_for_its_boot_tables_in_more_than_one_exit() {
+    let generation = &generations::LINUX_2_6_29;
+    let pgdir = generation.data.pgdir.unwrap();
+    let mut machine = Machine::of(generation);
+    let ten_leaves = 40 << 20;
+    machine.guest.boot_tables = Some(Plan::new(
+        ten_leaves,
+        RAM as u32,
+        PAGE_OFFSET,
+        Paging::TwoLevel,
+    ));
+    let eip = machine.regs.eip;
+    machine.call(hypercall::LGUEST_INIT, [DATA, 0, 0]).unwrap();
+    assert_eq!(machine.regs.eip, eip - 2);
+    assert_eq!((machine.field(pgdir), machine.told()), (0, Vec::new()));
+    machine.regs.eip = eip;
+    machine.call(hypercall::LGUEST_INIT, [DATA, 0, 0]).unwrap();
+    assert_eq!(machine.regs.eip, eip);
+    let root = RAM as u32 - 0x1000;
+    assert_eq!(machine.field(pgdir), root);
+    assert_eq!(machine.word(root + 9 * 4), (root - 0x1000) | 7);
 }
