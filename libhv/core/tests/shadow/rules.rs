@@ -14,7 +14,7 @@ const KERNEL: u32 = 0xc000_0000;
 /// table, data, and then page directories, if the format has them.
 pub const USER: [u64; 2] = [4, 5];
 const SPARE: u64 = 6;
-const SHARED: u64 = 7;
+pub const SHARED: u64 = 7;
 pub const PAGE: u32 = 8;
 pub const OTHER: u32 = 9;
 const KERNEL_DIRECTORY: u64 = 15;
@@ -78,7 +78,7 @@ fn announce(machine: &mut Guest, space: usize) {
 }
 
 /// Maps `HIGH` in all of them.
-fn map_high(machine: &Guest, page: u32) {
+pub fn map_high(machine: &Guest, page: u32) {
     machine.tables().set(SHARED, LEAF, entry(page, 7));
 }
 
