@@ -4,7 +4,7 @@ use super::rules::{GVA, HIGH, OTHER, PAGE, USER, frame, machine, map, map_high};
 use super::{G, Guest, ROOTS, nth_root};
 use hv_core::address::{Gpa, Gva};
 use hv_core::shadow::{Fault, Invalidation, Progress};
-use hv_machine::{READ, Seen, Tables as _};
+use hv_machine::{READ, Seen, Tables as _, slot_size};
 
 /// Dropping everything counts as so many entries looked at.
 const DROPPING_ALL: u32 = 64;
@@ -145,5 +145,39 @@ fn a39_a_large_root_is_evicted_in_several_exits() {
         machine.access(0, READ),
         Seen::Frame(hv_machine::RAM_BASE + (41 << 12))
     );
+    machine.finish();
+}
+
+/// With nothing left but the current root there is nothing to wait for: even an exit that did much begins anew.
+#[test]
+fn a39_a_current_root_that_fills_the_budget_is_dropped_in_the_same_exit() {
+    let mut machine = Guest::new(64, 8, 2);
+    let root = nth_root(1, 0);
+    G::build(
+        &machine.tables(),
+        root,
+        std::array::from_fn(|quarter| 8 + quarter as u64),
+    );
+    let slots = (0..5).map(|slot| slot * slot_size::<G>());
+    for (table, gva) in (30..).zip(slots.clone().chain([0x8000_0000])) {
+        machine.tables().set_slot(root, gva, table << 12 | 7);
+        machine.tables().set(table, 0, 40 << 12 | 7);
+    }
+    machine.load(root);
+    for gva in slots {
+        assert_eq!(machine.access(gva, READ), frame(40));
+    }
+    let before = machine.shadow.statistics();
+    assert_eq!(before.tables, 7, "a root, a directory and five leaf tables");
+    // There is room for the directory, but not for the leaf table under it.
+    begin_exit(&mut machine, 0);
+    let gva = Gva::new(0x8000_0000);
+    let repaired = machine.shadow.page_fault(&machine.ram, gva, 0);
+    assert_eq!(repaired, Ok(Fault::Repaired));
+    let now = machine.shadow.statistics();
+    assert_eq!(now.flushed, before.flushed + 1);
+    assert_eq!(now.tables, 3);
+    let report = machine.shadow.audit(&machine.ram).unwrap();
+    assert_eq!(report.translations, 1);
     machine.finish();
 }

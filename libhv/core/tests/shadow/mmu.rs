@@ -45,6 +45,7 @@ fn running() -> (Ram, Any) {
         assert_eq!(repaired, Ok(Fault::Repaired));
     }
     assert_ne!(shadow.take_invalidation(), Invalidation::None);
+    assert!(shadow.root().is_some());
     (ram, shadow)
 }
 

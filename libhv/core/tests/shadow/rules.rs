@@ -221,6 +221,22 @@ fn r5_a_kernel_change_holds_in_all_roots_whatever_root_is_named() {
 }
 
 #[test]
+fn r5_a_new_root_costs_one_page_and_faults_on_nothing_of_the_kernel_s() {
+    let mut machine = machine();
+    map_high(&machine, PAGE);
+    map(&machine, 1, OTHER);
+    assert_eq!(machine.access(HIGH, WRITE), frame(PAGE));
+    let (before, repairs) = (machine.shadow.statistics(), machine.repairs);
+    assert_eq!(before.tables, 3, "a root, a directory and a leaf table");
+    machine.load(ROOTS[1]);
+    assert_eq!(machine.access(GVA, READ), frame(OTHER));
+    assert_eq!(machine.access(HIGH, WRITE), frame(PAGE));
+    assert_eq!(machine.repairs, repairs + 1, "the user's page alone");
+    let now = machine.shadow.statistics();
+    assert_eq!(now.tables, before.tables + 3, "a root, and the user's two");
+}
+
+#[test]
 fn r5_the_first_two_roots_drop_everything() {
     let mut machine = bare(64, 8);
     machine.shadow.set_kernel_address(Gva::new(KERNEL));

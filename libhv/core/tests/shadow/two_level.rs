@@ -3,6 +3,9 @@
 #[path = "adversary.rs"]
 #[allow(clippy::duplicate_mod, reason = "one copy for each format")]
 mod adversary;
+#[path = "announcements.rs"]
+#[allow(clippy::duplicate_mod, reason = "one copy for each format")]
+mod announcements;
 #[path = "audit.rs"]
 #[allow(clippy::duplicate_mod, reason = "one copy for each format")]
 mod audit;
