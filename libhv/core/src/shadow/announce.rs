@@ -115,10 +115,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             return None;
         }
         // Clean in memory is clean: the next write has to be seen.
-        let agreed = Mapping::of(
-            mapping.frame,
-            in_memory & mapping.leaf | in_memory & bits::A,
-        );
+        let agreed = Mapping::of(mapping.frame, in_memory & mapping.leaf);
         Some(agreed.shadow(memory.host_frame(mapping.frame)?))
     }
 

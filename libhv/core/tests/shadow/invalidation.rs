@@ -4,7 +4,7 @@ use super::rules::{GVA, HIGH, LEAF, OTHER, PAGE, USER, frame, machine, map, map_
 use super::{Guest, ROOTS};
 use hv_core::address::Gva;
 use hv_core::shadow::Invalidation;
-use hv_machine::{READ, Seen, Tables as _, WRITE};
+use hv_machine::{READ, Seen, Tables as _, WRITE, slot_size};
 
 /// A guest whose user pages from `GVA` on are mapped, used, and known to the processor.
 fn with_pages(count: u32) -> Guest {
@@ -33,6 +33,20 @@ fn a_new_translation_makes_the_processor_forget_nothing() {
     let seen = machine.access(GVA + 0x1000, READ);
     assert_eq!(seen, frame(PAGE));
     assert_eq!(machine.shadow.take_invalidation(), Invalidation::None);
+}
+
+#[test]
+fn a_new_table_makes_the_processor_forget_nothing() {
+    let mut machine = with_pages(1);
+    let gva = Gva::new(slot_size::<super::G>() | GVA);
+    machine
+        .tables()
+        .set_slot(ROOTS[0], gva.raw(), USER[1] << 12 | 7);
+    map(&machine, 1, OTHER);
+    let repaired = machine.shadow.page_fault(&machine.ram, gva, 0);
+    assert!(repaired.is_ok());
+    assert_eq!(machine.shadow.take_invalidation(), Invalidation::None);
+    assert_eq!(machine.access(gva.raw(), READ), frame(OTHER));
 }
 
 #[test]

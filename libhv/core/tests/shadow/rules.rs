@@ -656,15 +656,22 @@ fn linear_mode_is_identity_for_the_kernel_and_nothing_for_ring_3() {
     assert_eq!(machine.access(GVA, WRITE), frame(GVA >> 12));
     assert_eq!(machine.access(GVA, USER_READ), Seen::Fault(5));
     let end = FRAMES << 12;
-    assert!(matches!(
-        machine.access(end, READ),
-        Seen::Killed(Kill::BadPageTableEntry(_))
-    ));
+    let past = Kill::BadPageTableEntry(u64::from(end) | 0x63);
+    assert_eq!(machine.access(end | 0x24, READ), Seen::Killed(past));
     assert_eq!(
         machine.shadow.translate(&machine.ram, Gva::new(end - 1)),
         Some(Gpa::from(end - 1))
     );
     assert_eq!(machine.shadow.translate(&machine.ram, Gva::new(end)), None);
+    machine.finish();
+}
+
+#[test]
+fn linear_mode_is_identity_in_every_leaf_table() {
+    let mut machine = Guest::new(0x900, 16, 1);
+    for gva in [0, 0x1000, 0x20_0000, 0x20_1000, 0x40_1000, 0x8f_f000] {
+        assert_eq!(machine.access(gva, WRITE), frame(gva >> 12), "{gva:#x}");
+    }
     machine.finish();
 }
 
