@@ -35,6 +35,9 @@ help:
 	@echo 'make conformance        the LG matrix: what the tests show about each statement of the ABI'
 	@echo 'make fuzz [TARGET=name] [SECONDS=60]'
 	@echo '                        fuzzes all targets, or one, for so long each; needs a nightly compiler'
+	@echo 'make coverage           how many lines of libhv/core its own tests run'
+	@echo 'make mutants [SHARD=k/n]'
+	@echo '                        mistakes put into the shadow and the descriptors: whether a test finds each'
 	@echo 'make check              format, lints, documents, licences'
 	@echo 'make image [ISO=1]      prints the path of a bootable ELF file, or of a GRUB ISO'
 	@echo 'make image APP=linux KERNEL=f [INITRD=f] [CMDLINE=s] [MEM=MiB] [RAM_DISK=f]'
@@ -342,6 +345,44 @@ need-fuzz:
 	@cargo +nightly --version >/dev/null 2>&1 || { $(call say,libFuzzer needs a nightly compiler: rustup toolchain install nightly); exit 1; }
 	@mkdir -p $(FUZZ)
 	@cargo fuzz --version >/dev/null 2>&1 || { $(call say,installing cargo-fuzz); cargo install --locked $(CARGO_QUIET) cargo-fuzz; }
+
+# ---- how much the tests see ------------------------------------------------------------------
+
+# Both tools run hv-core's own tests; a profile of their own builds them in little time.
+LLVM_COV_VERSION := 0.9.1
+MUTANTS_VERSION := 25.3.1
+COVERAGE := build/coverage
+.PHONY: coverage
+coverage: need-coverage
+	@$(call say,running the tests of hv-core; their output goes to $(COVERAGE))
+	$(Q)cargo llvm-cov --profile quick -p hv-core --lib --test shadow --lcov --output-path $(COVERAGE)/core.lcov \
+		>$(COVERAGE)/core.log 2>&1 || { tail -n 40 $(COVERAGE)/core.log >&2; exit 1; }
+	$(Q)python3 tests/doors/coverage.py $(COVERAGE)/core.lcov $(COVERAGE)/uncovered 95
+
+.PHONY: need-coverage
+need-coverage:
+	@mkdir -p $(COVERAGE)
+	@rustup component list --installed | grep -q '^llvm-tools' || \
+		{ $(call say,installing llvm-tools); rustup component add llvm-tools; }
+	@cargo llvm-cov --version >/dev/null 2>&1 || { $(call say,installing cargo-llvm-cov); \
+		cargo install --locked $(CARGO_QUIET) cargo-llvm-cov@$(LLVM_COV_VERSION); }
+
+# The first run has few random guests, which find most; the second asks as many as `make test` about the rest.
+# The same ones each time, and those that fail need not be made shorter.
+MUTANTS := build/mutants
+MUTANTS_RUN = PROPTEST_RNG_SEED=1 PROPTEST_MAX_SHRINK_ITERS=0 cargo mutants -p hv-core --no-shuffle -o $(MUTANTS) \
+	$(if $(SHARD),--shard $(SHARD))
+.PHONY: mutants
+mutants: need-mutants
+	@rm -rf $(MUTANTS) && mkdir -p $(MUTANTS)
+	-$(Q)PROPTEST_CASES=40 $(MUTANTS_RUN)
+	-$(Q)PROPTEST_CASES=400 $(MUTANTS_RUN) --iterate
+	$(Q)python3 tests/doors/mutants.py $(MUTANTS)/mutants.out docs/mutants.md 5
+
+.PHONY: need-mutants
+need-mutants:
+	@cargo mutants --version >/dev/null 2>&1 || { $(call say,installing cargo-mutants); \
+		cargo install --locked $(CARGO_QUIET) cargo-mutants@$(MUTANTS_VERSION); }
 
 # ---- checking --------------------------------------------------------------------------------
 

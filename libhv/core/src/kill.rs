@@ -208,3 +208,41 @@ impl fmt::Display for Hint {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Gva;
+
+    /// Scripts match these lines.
+    #[test]
+    fn kills_for_page_tables_name_the_entry_or_the_address() {
+        let lines = [
+            (
+                Kill::BadPageDirectoryEntry(0xf067),
+                "bad page directory entry 0xf067",
+            ),
+            (
+                Kill::BadPageMiddleDirectoryEntry(0x8000_0000_0000_1067),
+                "bad page middle directory entry 0x8000000000001067",
+            ),
+            (Kill::BadPageTableEntry(0x87), "bad page table entry 0x87"),
+            (
+                Kill::PteInReservedWindow(Gva::new(0xffc0_0000)),
+                "attempt to set pte into Switcher pages 0xffc00000",
+            ),
+            (Kill::OutOfShadowMemory, "out of memory allocating pte page"),
+            (
+                Kill::BadAddress(BadAddress {
+                    at: Gpa::new(0x1000),
+                    length: 4,
+                    access: Access::Write,
+                }),
+                "bad write address 0x1000 length 4",
+            ),
+        ];
+        for (kill, line) in lines {
+            assert_eq!(kill.to_string(), line);
+        }
+    }
+}

@@ -108,3 +108,40 @@ impl Registers {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a user of the API may change is the general registers, EIP and ESP (SETREG).
+    #[test]
+    fn protected_registers_are_taken_back_and_general_ones_are_not() {
+        let kept = Registers {
+            cs: 0x61,
+            ss: 0x69,
+            eflags: 0x202,
+            ..Registers::default()
+        };
+        let wanted = Registers {
+            eax: 1,
+            ebx: 2,
+            ecx: 3,
+            edx: 4,
+            esi: 5,
+            edi: 6,
+            ebp: 7,
+            eip: 8,
+            esp: 9,
+            ..kept.clone()
+        };
+        let mut changed = Registers {
+            cs: 0x10,
+            ss: 0x18,
+            eflags: 0x3202,
+            eflags_high: 1,
+            ..wanted.clone()
+        };
+        changed.keep_protected(&kept);
+        assert_eq!(changed, wanted);
+    }
+}

@@ -108,7 +108,7 @@ impl Guest {
         memory.reserve_for_registers(pci.device_limit());
         let slots = (0..SHADOW_TABLES).map(|_| Slot::default()).collect();
         let mut shadow = AnyFormatShadow::new(Pool::new(SHADOW_TABLES), slots, ROOTS, paging);
-        let tables = Plan::new(RAM.into(), RAM, PAGE_OFFSET, paging);
+        let mut tables = Plan::new(RAM.into(), RAM, PAGE_OFFSET, paging);
         let root = tables
             .write(&memory, generation.entry)
             .expect("there is room for them");

@@ -133,7 +133,8 @@ impl<G: Tables> Machine<G> {
         }
     }
 
-    fn entry(&self, table: Hpa, index: u32) -> Option<u64> {
+    /// Entry `index` of the shadow table at `table`, if it is present.
+    pub fn entry(&self, table: Hpa, index: u32) -> Option<u64> {
         let entry = self.entries.borrow()[number(table)][index as usize & 511];
         (entry & bits::P != 0).then_some(entry)
     }
@@ -282,6 +283,12 @@ impl<G: Tables> Machine<G> {
     pub fn limit_exits(&mut self, most: u32) {
         self.effort = most;
         self.shadow.limit_exits(most);
+    }
+
+    /// Writes an entry of the shadow table at `table` behind the shadow's back. Returns the old one.
+    pub fn spoil(&mut self, table: Hpa, index: u32, entry: u64) -> u64 {
+        let entries = &mut self.entries.borrow_mut()[number(table)];
+        std::mem::replace(&mut entries[index as usize & 511], entry)
     }
 
     /// Audits the live tables; returns the number of stale translations.

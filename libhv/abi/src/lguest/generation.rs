@@ -166,6 +166,16 @@ impl Slot {
             Slot::FourArguments => 20,
         }
     }
+
+    /// The words that a guest puts into a slot for a call: as many as fit.
+    pub fn words(self, number: u32, arguments: [u32; 4]) -> impl Iterator<Item = u32> {
+        let [first, second, third, fourth] = arguments;
+        let words = match self {
+            Slot::ThreeArguments | Slot::FourArguments => [number, first, second, third, fourth],
+            Slot::FirstArgumentLast => [number, second, third, first, fourth],
+        };
+        words.into_iter().take(self.size() as usize / 4)
+    }
 }
 
 /// Byte offsets in `struct lguest_data` (2.4); those that never move are in [`data`](super::data).

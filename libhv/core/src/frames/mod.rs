@@ -56,11 +56,6 @@ pub struct Frame<S> {
 }
 
 impl<S> Frame<S> {
-    /// The frame's number.
-    pub fn number(&self) -> Hfn {
-        self.number
-    }
-
     /// Host-physical address of its first byte.
     pub fn address(&self) -> Hpa {
         self.number.start()

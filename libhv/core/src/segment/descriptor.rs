@@ -201,4 +201,49 @@ mod tests {
         assert!(Descriptor::FLAT_DATA.is_kernel_stack());
         assert!(!Descriptor::FLAT_CODE.is_kernel_stack());
     }
+
+    /// SS of the kernel is present, writable, 32-bit data of ring 1, and each of these counts.
+    #[test]
+    fn a_kernel_stack_is_present_writable_32_bit_data_of_ring_1() {
+        let stack = Descriptor::FLAT_DATA.raw();
+        for (changed, why) in [
+            (stack & !(1 << 47), "not present"),
+            (stack & !(1 << 44), "a system descriptor"),
+            (stack & !(1 << 41), "read-only"),
+            (stack | 1 << 43, "code"),
+            (stack & !(1 << 54), "a 16-bit stack pointer"),
+            (stack & !(1 << 45), "ring 0"),
+            (stack ^ 3 << 45, "ring 2"),
+            (stack | 1 << 46, "ring 3"),
+        ] {
+            assert!(!Descriptor::new(changed).is_kernel_stack(), "{why}");
+        }
+        for (changed, why) in [
+            (stack & !(1 << 40), "not accessed yet"),
+            (stack | 1 << 42, "expand-down"),
+            (stack & !(1 << 55), "a limit in bytes"),
+            (stack | 0xff00_00ff_ffff_0000, "another base"),
+        ] {
+            assert!(Descriptor::new(changed).is_kernel_stack(), "{why}");
+        }
+    }
+
+    #[test]
+    fn code_is_present_code_with_32_bit_defaults() {
+        let code = Descriptor::FLAT_CODE.raw();
+        for (changed, why) in [
+            (code & !(1 << 47), "not present"),
+            (code & !(1 << 44), "a system descriptor"),
+            (code & !(1 << 43), "data"),
+            (code & !(1 << 54), "16-bit"),
+        ] {
+            assert!(!Descriptor::new(changed).is_code_32(), "{why}");
+        }
+        for (changed, why) in [
+            (code & !(1 << 41), "not readable"),
+            (code | 3 << 45, "ring 3"),
+        ] {
+            assert!(Descriptor::new(changed).is_code_32(), "{why}");
+        }
+    }
 }

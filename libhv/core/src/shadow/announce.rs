@@ -303,9 +303,6 @@ fn believed<F: Format>(
         return None;
     }
     // Clean in memory is clean: the next write has to be seen.
-    let agreed = Mapping::of(
-        mapping.frame,
-        in_memory & mapping.leaf | in_memory & bits::A,
-    );
+    let agreed = Mapping::of(mapping.frame, in_memory & mapping.leaf);
     Some(agreed.shadow(memory.host_frame(mapping.frame)?))
 }

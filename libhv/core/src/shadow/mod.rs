@@ -380,3 +380,6 @@ impl Place {
         }
     }
 }
+
+#[cfg(test)]
+mod audit_tests;

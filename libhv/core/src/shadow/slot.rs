@@ -94,3 +94,70 @@ pub(super) struct ShadowTable {
     pub(super) newer: Option<TableId>,
     pub(super) older: Option<TableId>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    /// The most mirrors that one of `buckets` has.
+    fn fullest(mirrors: impl Iterator<Item = Mirror>, buckets: u64) -> usize {
+        let mut count = HashMap::new();
+        for mirror in mirrors {
+            *count.entry(mirror.hash() % buckets).or_insert(0) += 1;
+        }
+        count.into_values().max().unwrap()
+    }
+
+    /// As many of a kind as there are buckets.
+    #[test]
+    fn neighbours_of_a_kind_spread_over_the_buckets() {
+        const BUCKETS: u64 = 1024;
+        let frames = || (0x100..0x100 + BUCKETS).map(Gfn::new);
+        let leaves = frames().map(|table| Mirror::Leaf { table, part: 0 });
+        assert!(fullest(leaves, BUCKETS) <= 4);
+        let halves = frames()
+            .take(512)
+            .flat_map(|table| [0, 1].map(|part| Mirror::Leaf { table, part }));
+        assert!(fullest(halves, BUCKETS) <= 4);
+        assert!(fullest(frames().map(Mirror::GuestDirectory), BUCKETS) <= 4);
+        assert!(fullest(frames().map(|frame| Mirror::Root(frame.start())), BUCKETS) <= 4);
+        let packed = (0..BUCKETS).map(|root| Mirror::Root(Gpa::new(0x10_0000 + root * 32)));
+        assert!(fullest(packed, BUCKETS) <= 4);
+        let directories = frames().take(256).flat_map(|frame| {
+            let root = frame.start();
+            [0, 1, 2, 3].map(|quarter| Mirror::Directory { root, quarter })
+        });
+        assert!(fullest(directories, BUCKETS) <= 4);
+        let linear = (0..BUCKETS as u32).map(|part| Mirror::LinearLeaf { part });
+        assert!(fullest(linear, BUCKETS) <= 8);
+    }
+
+    /// A frame that is a root, a directory and a leaf table at once has its shadows in different places.
+    #[test]
+    fn kinds_of_one_frame_spread_over_the_buckets() {
+        let frame = Gfn::new(5);
+        let root = frame.start();
+        let all = [
+            Mirror::Root(root),
+            Mirror::GuestDirectory(frame),
+            Mirror::Leaf {
+                table: frame,
+                part: 0,
+            },
+            Mirror::Leaf {
+                table: frame,
+                part: 1,
+            },
+            Mirror::LinearRoot,
+        ];
+        let quarters = (0..4).flat_map(|quarter| {
+            [
+                Mirror::Directory { root, quarter },
+                Mirror::KernelDirectory { quarter },
+                Mirror::LinearDirectory { quarter },
+            ]
+        });
+        assert_eq!(fullest(all.into_iter().chain(quarters), 1 << 20), 1);
+    }
+}

@@ -23,11 +23,7 @@ fn steps() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: ProptestConfig::default().cases.max(400),
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(crate::random_guests())]
 
     /// 400 runs of 1,000 steps; a guest that is killed is replaced by the next, with the same memory.
     #[test]

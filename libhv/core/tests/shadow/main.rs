@@ -6,3 +6,20 @@
 
 mod pae;
 mod two_level;
+
+use proptest::test_runner::Config;
+
+/// 400 random guests for each property, unless `PROPTEST_CASES` says another number.
+fn random_guests() -> Config {
+    let config = Config {
+        failure_persistence: None,
+        ..Config::default()
+    };
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => config,
+        None => Config {
+            cases: 400,
+            ..config
+        },
+    }
+}

@@ -3,6 +3,21 @@
 #[path = "adversary.rs"]
 #[allow(clippy::duplicate_mod, reason = "one copy for each format")]
 mod adversary;
+#[path = "announcements.rs"]
+#[allow(clippy::duplicate_mod, reason = "one copy for each format")]
+mod announcements;
+#[path = "audit.rs"]
+#[allow(clippy::duplicate_mod, reason = "one copy for each format")]
+mod audit;
+#[path = "effort.rs"]
+#[allow(clippy::duplicate_mod, reason = "one copy for each format")]
+mod effort;
+#[path = "invalidation.rs"]
+#[allow(clippy::duplicate_mod, reason = "one copy for each format")]
+mod invalidation;
+#[path = "mmu.rs"]
+#[allow(clippy::duplicate_mod, reason = "one copy for each format")]
+mod mmu;
 #[path = "product.rs"]
 #[allow(clippy::duplicate_mod, reason = "one copy for each format")]
 mod product;

@@ -89,6 +89,31 @@ fn r8_a_new_kernel_directory_is_seen_in_all_roots() {
     machine.finish();
 }
 
+/// SET_PTE for a kernel address changes one directory: while roots differ, only one of them has any.
+#[test]
+fn r5_another_kernel_directory_in_one_root_takes_the_old_one_from_all_roots() {
+    let mut machine = machine();
+    machine.tables().set(7, LEAF, u64::from(PAGE) << 12 | 7);
+    for root in [ROOTS[1], ROOTS[0]] {
+        machine.load(root);
+        assert_eq!(machine.access(HIGH, READ), frame(PAGE));
+    }
+    // In silence, and found out by a fault on a page that the old one did not have.
+    let new = 25;
+    machine.tables().set(new, 0, USER[1] << 12 | 7);
+    machine
+        .tables()
+        .set(USER[1], LEAF + 1, u64::from(OTHER) << 12 | 7);
+    machine.tables().set_at(ROOTS[0] + 24, new << 12 | 1);
+    assert_eq!(machine.access(HIGH + 0x1000, READ), frame(OTHER));
+    machine.audit();
+    machine.load(ROOTS[1]);
+    let root = machine.shadow.root().unwrap();
+    assert_eq!(machine.entry(root, HIGH >> 30), None);
+    assert_eq!(machine.access(HIGH, READ), frame(PAGE));
+    machine.finish();
+}
+
 #[test]
 fn lg_111_set_pmd_ends_every_path_through_a_page_directory() {
     let mut machine = machine();

@@ -14,7 +14,7 @@ const KERNEL: u32 = 0xc000_0000;
 /// table, data, and then page directories, if the format has them.
 pub const USER: [u64; 2] = [4, 5];
 const SPARE: u64 = 6;
-const SHARED: u64 = 7;
+pub const SHARED: u64 = 7;
 pub const PAGE: u32 = 8;
 pub const OTHER: u32 = 9;
 const KERNEL_DIRECTORY: u64 = 15;
@@ -78,7 +78,7 @@ fn announce(machine: &mut Guest, space: usize) {
 }
 
 /// Maps `HIGH` in all of them.
-fn map_high(machine: &Guest, page: u32) {
+pub fn map_high(machine: &Guest, page: u32) {
     machine.tables().set(SHARED, LEAF, entry(page, 7));
 }
 
@@ -218,6 +218,22 @@ fn r5_a_kernel_change_holds_in_all_roots_whatever_root_is_named() {
             );
         }
     }
+}
+
+#[test]
+fn r5_a_new_root_costs_one_page_and_faults_on_nothing_of_the_kernel_s() {
+    let mut machine = machine();
+    map_high(&machine, PAGE);
+    map(&machine, 1, OTHER);
+    assert_eq!(machine.access(HIGH, WRITE), frame(PAGE));
+    let (before, repairs) = (machine.shadow.statistics(), machine.repairs);
+    assert_eq!(before.tables, 3, "a root, a directory and a leaf table");
+    machine.load(ROOTS[1]);
+    assert_eq!(machine.access(GVA, READ), frame(OTHER));
+    assert_eq!(machine.access(HIGH, WRITE), frame(PAGE));
+    assert_eq!(machine.repairs, repairs + 1, "the user's page alone");
+    let now = machine.shadow.statistics();
+    assert_eq!(now.tables, before.tables + 3, "a root, and the user's two");
 }
 
 #[test]
@@ -640,15 +656,22 @@ fn linear_mode_is_identity_for_the_kernel_and_nothing_for_ring_3() {
     assert_eq!(machine.access(GVA, WRITE), frame(GVA >> 12));
     assert_eq!(machine.access(GVA, USER_READ), Seen::Fault(5));
     let end = FRAMES << 12;
-    assert!(matches!(
-        machine.access(end, READ),
-        Seen::Killed(Kill::BadPageTableEntry(_))
-    ));
+    let past = Kill::BadPageTableEntry(u64::from(end) | 0x63);
+    assert_eq!(machine.access(end | 0x24, READ), Seen::Killed(past));
     assert_eq!(
         machine.shadow.translate(&machine.ram, Gva::new(end - 1)),
         Some(Gpa::from(end - 1))
     );
     assert_eq!(machine.shadow.translate(&machine.ram, Gva::new(end)), None);
+    machine.finish();
+}
+
+#[test]
+fn linear_mode_is_identity_in_every_leaf_table() {
+    let mut machine = Guest::new(0x900, 16, 1);
+    for gva in [0, 0x1000, 0x20_0000, 0x20_1000, 0x40_1000, 0x8f_f000] {
+        assert_eq!(machine.access(gva, WRITE), frame(gva >> 12), "{gva:#x}");
+    }
     machine.finish();
 }
 

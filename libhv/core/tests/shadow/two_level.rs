@@ -3,6 +3,21 @@
 #[path = "adversary.rs"]
 #[allow(clippy::duplicate_mod, reason = "one copy for each format")]
 mod adversary;
+#[path = "announcements.rs"]
+#[allow(clippy::duplicate_mod, reason = "one copy for each format")]
+mod announcements;
+#[path = "audit.rs"]
+#[allow(clippy::duplicate_mod, reason = "one copy for each format")]
+mod audit;
+#[path = "effort.rs"]
+#[allow(clippy::duplicate_mod, reason = "one copy for each format")]
+mod effort;
+#[path = "invalidation.rs"]
+#[allow(clippy::duplicate_mod, reason = "one copy for each format")]
+mod invalidation;
+#[path = "mmu.rs"]
+#[allow(clippy::duplicate_mod, reason = "one copy for each format")]
+mod mmu;
 #[path = "product.rs"]
 #[allow(clippy::duplicate_mod, reason = "one copy for each format")]
 mod product;
@@ -138,4 +153,36 @@ fn set_pte_takes_the_low_word_alone() {
         rules::frame(rules::OTHER)
     );
     assert_eq!(machine.repairs, repairs, "installed at once");
+}
+
+/// Where user and kernel share a gigabyte, each root has a directory of its own, and the kernel's leaf tables are
+/// shared all the same, from the kernel's first page on.
+#[test]
+fn r5_leaf_tables_from_the_kernel_s_first_address_on_are_shared_by_roots_with_directories_of_their_own()
+ {
+    const KERNEL: u32 = 0xd000_0000;
+    let mut machine = rules::machine();
+    machine
+        .shadow
+        .set_kernel_address(hv_core::address::Gva::new(KERNEL));
+    let pages = [KERNEL, KERNEL + rules::GVA];
+    for root in ROOTS {
+        machine
+            .tables()
+            .set_slot(root, KERNEL, rules::SHARED << 12 | 7);
+    }
+    for page in [0, rules::LEAF] {
+        let entry = u64::from(rules::PAGE) << 12 | 0x67;
+        machine.tables().set(rules::SHARED, page, entry);
+    }
+    for gva in pages {
+        assert_eq!(machine.access(gva, WRITE), rules::frame(rules::PAGE));
+    }
+    machine.load(ROOTS[1]);
+    let repairs = machine.repairs;
+    for gva in pages {
+        assert_eq!(machine.access(gva, WRITE), rules::frame(rules::PAGE));
+    }
+    assert_eq!(machine.repairs, repairs + 1, "the second is there already");
+    machine.finish();
 }

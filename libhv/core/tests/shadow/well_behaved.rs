@@ -327,11 +327,7 @@ impl Guest {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: ProptestConfig::default().cases.max(400),
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(crate::random_guests())]
 
     /// 400 guests of 1,000 steps, with budgets from comfortable to far too small (A-20, A-21, LG-113), and exits that may
     /// do much or next to nothing.

@@ -136,13 +136,13 @@ fn queue(guest: &Guest, input: &mut Input) {
     let slot = u32::from(input.byte() % 64);
     let (number, arguments) = call(input);
     let generation = guest.lguest.generation();
-    let start = frame::DATA + generation.data.hcalls + slot * generation.slot.size;
+    let start = frame::DATA + generation.data.hcalls + slot * generation.slot.size();
     let memory = guest.lguest.memory();
-    memory.put_word(start.into(), number);
-    for (word, index) in arguments.into_iter().zip(generation.slot.arguments) {
-        if u32::from(index) * 4 < generation.slot.size {
-            memory.put_word(u64::from(start) + 4 * u64::from(index), word);
-        }
+    for (at, word) in (start..)
+        .step_by(4)
+        .zip(generation.slot.words(number, arguments))
+    {
+        memory.put_word(at.into(), word);
     }
     let status = frame::DATA + generation.data.hcall_status + slot;
     memory.put(status.into(), &[0]);

@@ -79,3 +79,70 @@ impl From<BadAddress> for Violation {
         Violation::BufferOutsideRam
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Violation::{self, *};
+
+    /// Scripts match these lines.
+    #[test]
+    fn every_violation_has_a_line_of_its_own() {
+        let lines: [(Violation, &str); 25] = [
+            (
+                BadRegisterWidth { offset: 0x14 },
+                "write of the wrong width to register 0x14",
+            ),
+            (
+                StatusBitsCleared { from: 15, to: 3 },
+                "status bits cleared without reset: 0xf to 0x3",
+            ),
+            (DriverReadyTooEarly, "DRIVER_OK before FEATURES_OK"),
+            (FeaturesAtWrongTime, "features written outside negotiation"),
+            (UnknownFeatureWord(2), "features accepted in word 2"),
+            (NoSuchQueue(7), "no queue 7"),
+            (QueueSetUpAtWrongTime, "queue set up outside set-up time"),
+            (BadQueueSize(3), "queue size 3"),
+            (BadQueueEnable(2), "queue_enable written with 2"),
+            (QueueMisaligned, "queue part not aligned"),
+            (QueueOutsideRam, "queue part outside RAM"),
+            (QueueNotEnabled(1), "queue 1 used before it was enabled"),
+            (
+                IndexJump { from: 1, to: 9 },
+                "available index jumped from 1 to 9",
+            ),
+            (BadDescriptorIndex(256), "no descriptor 256"),
+            (ChainTooLong, "descriptor chain longer than the queue"),
+            (BufferOutsideRam, "buffer outside RAM"),
+            (BuffersTooLarge, "buffers of one chain exceed 4 GiB"),
+            (
+                ReadableAfterWritable,
+                "readable buffer after a writable one",
+            ),
+            (
+                IndirectNotNegotiated,
+                "indirect descriptor without the feature",
+            ),
+            (
+                IndirectNested,
+                "indirect descriptor inside an indirect table",
+            ),
+            (IndirectWithNext, "indirect descriptor with a successor"),
+            (BadIndirectLength(17), "indirect table of 17 bytes"),
+            (
+                RequestTooShort,
+                "request without room for its header or its answer",
+            ),
+            (
+                TooManySegments,
+                "request of more segments than the device allows",
+            ),
+            (
+                WrongDirection,
+                "buffer of the wrong direction for its queue",
+            ),
+        ];
+        for (violation, line) in lines {
+            assert_eq!(violation.to_string(), line);
+        }
+    }
+}

@@ -7,6 +7,7 @@ mod boot_page;
 mod bzimage;
 mod elf;
 mod generations;
+mod lines;
 
 use super::*;
 use crate::device::fake_memory::FakeMemory;

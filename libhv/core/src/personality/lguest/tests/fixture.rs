@@ -15,7 +15,7 @@ use crate::personality::{
     AccessKind, End, Fault, LeafChange, Mmu, Next, NoMiddleTables, Progress, Trap,
 };
 use crate::registers::Registers;
-use hv_abi::lguest::{Arguments, DeviceBus, Generation, Noirq, PAGE_OFFSET, Slot, generations};
+use hv_abi::lguest::{Arguments, DeviceBus, Generation, Noirq, PAGE_OFFSET, generations};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -600,16 +600,8 @@ impl Machine {
         let Generation {
             slot: layout, data, ..
         } = self.guest.generation();
-        let [first, second, third, fourth] = arguments;
-        let words = match layout {
-            Slot::ThreeArguments => vec![number, first, second, third],
-            Slot::FirstArgumentLast => vec![number, second, third, first],
-            Slot::FourArguments => vec![number, first, second, third, fourth],
-        };
-        for (at, word) in (DATA + data.hcalls + slot * layout.size()..)
-            .step_by(4)
-            .zip(words)
-        {
+        let start = DATA + data.hcalls + slot * layout.size();
+        for (at, word) in (start..).step_by(4).zip(layout.words(number, arguments)) {
             self.put_word(at, word);
         }
         self.put(DATA + data.hcall_status + slot, &[0]);

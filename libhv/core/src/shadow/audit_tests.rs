@@ -1,0 +1,178 @@
+//! The audit finds bookkeeping that is wrong: what cannot be spoilt from outside.
+
+use super::slot::{Mirror, Slot, TableId};
+use super::{AuditFailure, Fault, Shadow};
+use crate::address::{Gva, Hpa};
+use crate::device::fake_memory::FakeMemory;
+use crate::frames::{Frame, FrameAllocator, Run, Table, TableIndex, TablePool};
+use crate::paging::TwoLevel;
+
+/// Far from guest RAM, which begins at 0.
+const POOL: u64 = 0x8000_0000;
+const TABLES: usize = 8;
+
+/// Frames that are taken once; one of them may be said to be gone.
+struct Pool {
+    fresh: Run<Table>,
+    entries: Vec<[u64; 512]>,
+    lost: usize,
+}
+
+fn number(address: Hpa) -> usize {
+    ((address.raw() - POOL) >> 12) as usize
+}
+
+impl TablePool for Pool {
+    fn capacity(&self) -> usize {
+        TABLES
+    }
+
+    fn available(&self) -> usize {
+        self.fresh.count() as usize - self.lost
+    }
+
+    fn take(&mut self) -> Option<Frame<Table>> {
+        self.fresh.take_first()
+    }
+
+    fn give(&mut self, _table: Frame<Table>) {}
+
+    fn number_at(&self, address: Hpa) -> Option<usize> {
+        let offset = address.raw().checked_sub(POOL)?;
+        Some((offset >> 12) as usize).filter(|number| *number < TABLES)
+    }
+
+    fn get(&self, table: &Frame<Table>, index: TableIndex) -> u64 {
+        self.entries[number(table.address())][usize::from(index.raw())]
+    }
+
+    fn set(&mut self, table: &mut Frame<Table>, index: TableIndex, entry: u64) {
+        self.entries[number(table.address())][usize::from(index.raw())] = entry;
+    }
+}
+
+/// One page in linear mode: a root, a directory and a leaf table. `lost`: frames that the pool loses.
+fn shadow(lost: usize) -> (FakeMemory, Shadow<Pool, Vec<Slot>, TwoLevel>) {
+    let memory = FakeMemory::with_bytes(0x8000);
+    let mut frames = FrameAllocator::new();
+    let end = POOL + ((TABLES as u64) << 12);
+    frames.add(Hpa::new(POOL)..Hpa::new(end)).unwrap();
+    let pool = Pool {
+        fresh: frames.take(TABLES as u64, 1).unwrap().into_state(),
+        entries: vec![[0; 512]; TABLES],
+        lost,
+    };
+    let slots = (0..TABLES).map(|_| Slot::default()).collect();
+    let mut shadow = Shadow::new(pool, slots, 1);
+    let repaired = shadow.page_fault(&memory, Gva::new(0x5000), 2);
+    assert_eq!(repaired, Ok(Fault::Repaired));
+    (memory, shadow)
+}
+
+/// The leaf table, and its address.
+fn leaf(shadow: &Shadow<Pool, Vec<Slot>, TwoLevel>) -> (TableId, Hpa) {
+    let id = shadow.tables.find(Mirror::LinearLeaf { part: 0 }).unwrap();
+    (id, shadow.tables.address(id).unwrap())
+}
+
+#[test]
+fn sound_tables_pass() {
+    let (memory, shadow) = shadow(0);
+    let report = shadow.audit(&memory).unwrap();
+    assert_eq!((report.translations, report.stale), (1, 0));
+}
+
+#[test]
+fn a_table_that_its_mirror_does_not_lead_to_is_found() {
+    let (memory, mut shadow) = shadow(0);
+    let (id, table) = leaf(&shadow);
+    shadow.tables.table_mut(id).unwrap().mirror = Mirror::LinearLeaf { part: 1 };
+    let failure = AuditFailure::Unindexed { table };
+    assert_eq!(shadow.audit(&memory), Err(failure));
+}
+
+#[test]
+fn a_table_that_nothing_refers_to_is_found() {
+    let (memory, mut shadow) = shadow(0);
+    let (id, table) = leaf(&shadow);
+    shadow.tables.table_mut(id).unwrap().references = 0;
+    let failure = AuditFailure::Unreferenced { table };
+    assert_eq!(shadow.audit(&memory), Err(failure));
+}
+
+#[test]
+fn references_that_no_entry_accounts_for_are_found() {
+    let (memory, mut shadow) = shadow(0);
+    let (id, _) = leaf(&shadow);
+    shadow.tables.hold(id);
+    let failure = AuditFailure::WrongReferences {
+        references: 4,
+        named: 3,
+    };
+    assert_eq!(shadow.audit(&memory), Err(failure));
+}
+
+/// LG-118.
+#[test]
+fn lg_118_a_frame_that_is_neither_in_use_nor_left_is_found() {
+    let (memory, shadow) = shadow(1);
+    let failure = AuditFailure::LostFrames {
+        in_use: 3,
+        available: 4,
+    };
+    assert_eq!(shadow.audit(&memory), Err(failure));
+}
+
+/// The image's log and its crash record carry these lines.
+#[test]
+fn every_failure_has_a_line_of_its_own() {
+    let (entry, table) = (0x1003, Hpa::new(0x7000));
+    let lines = [
+        (
+            AuditFailure::StrayBits { entry },
+            "stray bits in entry 0x1003",
+        ),
+        (AuditFailure::AbsentNotZero { entry }, "absent entry 0x1003"),
+        (
+            AuditFailure::ForeignFrame { entry },
+            "entry 0x1003 outside guest RAM",
+        ),
+        (
+            AuditFailure::BrokenLink { entry },
+            "entry 0x1003 names no table",
+        ),
+        (
+            AuditFailure::WrongCount { table },
+            "wrong count of table 0x7000",
+        ),
+        (
+            AuditFailure::WrongReferences {
+                references: 4,
+                named: 3,
+            },
+            "4 references for 3 entries that name tables",
+        ),
+        (
+            AuditFailure::Unreferenced { table },
+            "nothing names table 0x7000",
+        ),
+        (
+            AuditFailure::LostFrames {
+                in_use: 3,
+                available: 4,
+            },
+            "3 tables in use and 4 left are not all",
+        ),
+        (
+            AuditFailure::Divided { quarter: 3 },
+            "the roots differ in the kernel's gigabyte 3",
+        ),
+        (
+            AuditFailure::Unindexed { table },
+            "table 0x7000 is not in the index",
+        ),
+    ];
+    for (failure, line) in lines {
+        assert_eq!(failure.to_string(), line);
+    }
+}

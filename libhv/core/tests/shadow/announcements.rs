@@ -1,0 +1,96 @@
+//! What an announcement is worth (R9), and whom it reaches (R5).
+
+use super::rules::{GVA, HIGH, LEAF, OTHER, PAGE, SHARED, USER, frame, machine, map, map_high};
+use super::{G, ROOTS};
+use hv_core::paging::bits;
+use hv_machine::{READ, Tables as _, WRITE};
+
+fn entry(page: u32, flags: u64) -> u64 {
+    u64::from(page) << 12 | flags
+}
+
+/// Two entries that differ in accessed, dirty and software bits only are the same translation: nothing has to
+/// be repaired where memory has the one and the announcement the other.
+#[test]
+fn r9_bits_that_mean_nothing_to_a_translation_do_not_make_an_announcement_doubtful() {
+    let in_memory = entry(OTHER, 0x67);
+    for flags in [0x67, 0x27, 0x47, 0x267, 0x467, 0x867, 0xe67] {
+        let mut machine = machine();
+        map(&machine, 0, PAGE);
+        assert_eq!(machine.access(GVA, READ), frame(PAGE));
+        machine.tables().set(USER[0], LEAF, in_memory);
+        machine.set_pte(ROOTS[0], GVA, entry(OTHER, flags)).unwrap();
+        let repairs = machine.repairs;
+        assert_eq!(machine.access(GVA, READ), frame(OTHER), "{flags:#x}");
+        assert_eq!(machine.repairs, repairs, "{flags:#x} is installed at once");
+        machine.finish();
+    }
+}
+
+#[test]
+fn r9_bits_that_do_mean_something_make_an_announcement_doubtful() {
+    for flags in [0x65, 0x63, 0x6f, 0x77, 0x167] {
+        let mut machine = machine();
+        map(&machine, 0, PAGE);
+        assert_eq!(machine.access(GVA, READ), frame(PAGE));
+        machine.tables().set(USER[0], LEAF, entry(OTHER, 0x67));
+        machine.set_pte(ROOTS[0], GVA, entry(OTHER, flags)).unwrap();
+        let repairs = machine.repairs;
+        assert_eq!(machine.access(GVA, READ), frame(OTHER));
+        assert_eq!(machine.repairs, repairs + 1, "{flags:#x} is read again");
+    }
+}
+
+/// LG-082, LG-104: an announcement that says dirty does not make a page writable that is clean in memory, nor
+/// the other way round; the write that makes it dirty comes to the host.
+#[test]
+fn lg_082_104_r9_the_first_write_to_a_clean_page_is_seen_whatever_was_announced() {
+    for (in_memory, announced) in [(0x27, 0x67), (0x67, 0x27), (0x27, 0x27)] {
+        let mut machine = machine();
+        map(&machine, 0, PAGE);
+        assert_eq!(machine.access(GVA, READ), frame(PAGE));
+        machine.tables().set(USER[0], LEAF, entry(OTHER, in_memory));
+        machine
+            .set_pte(ROOTS[0], GVA, entry(OTHER, announced))
+            .unwrap();
+        let repairs = machine.repairs;
+        assert_eq!(machine.access(GVA, WRITE), frame(OTHER));
+        assert_eq!(
+            machine.repairs,
+            repairs + 1,
+            "{in_memory:#x}, {announced:#x}"
+        );
+        assert_eq!(machine.tables().get(USER[0], LEAF), entry(OTHER, 0x67));
+    }
+}
+
+/// LG-080: the first access to a page that was not accessed in memory comes to the host.
+#[test]
+fn lg_080_r9_a_page_that_is_not_accessed_in_memory_is_not_installed() {
+    let mut machine = machine();
+    map(&machine, 0, PAGE);
+    assert_eq!(machine.access(GVA, READ), frame(PAGE));
+    machine.tables().set(USER[0], LEAF, entry(OTHER, 0x7));
+    machine.set_pte(ROOTS[0], GVA, entry(OTHER, 0x27)).unwrap();
+    assert_eq!(machine.access(GVA, READ), frame(OTHER));
+    let leaf = machine.tables().get(USER[0], LEAF);
+    assert_eq!(leaf & bits::A, bits::A);
+}
+
+/// The first top-level entry of the kernel's, announced for a root that nobody knows.
+#[test]
+fn r5_set_pgd_at_the_kernel_s_first_address_is_for_all_roots() {
+    let mut machine = machine();
+    map_high(&machine, PAGE);
+    for root in ROOTS.into_iter().take(2) {
+        machine.load(root);
+        assert_eq!(machine.access(HIGH, READ), frame(PAGE));
+    }
+    machine.tables().set(SHARED, LEAF, entry(OTHER, 7));
+    machine.set_pgd(0x1f000, HIGH >> G::SHAPE[0].0);
+    for root in ROOTS.into_iter().take(2) {
+        machine.load(root);
+        assert_eq!(machine.access(HIGH, READ), frame(OTHER), "root {root:#x}");
+    }
+    machine.finish();
+}

@@ -1,0 +1,183 @@
+//! what takes long is done in several exits, and each goes on where the last one stopped.
+
+use super::rules::{GVA, HIGH, OTHER, PAGE, USER, frame, machine, map, map_high};
+use super::{G, Guest, ROOTS, nth_root};
+use hv_core::address::{Gpa, Gva};
+use hv_core::shadow::{Fault, Invalidation, Progress};
+use hv_machine::{READ, Seen, Tables as _, slot_size};
+
+/// Dropping everything counts as so many entries looked at.
+const DROPPING_ALL: u32 = 64;
+
+/// A new exit begins, which may look at `most` entries.
+fn begin_exit(machine: &mut Guest, most: u32) {
+    machine.shadow.take_invalidation();
+    machine.shadow.limit_exits(most);
+}
+
+#[test]
+fn a39_an_exit_is_tired_when_it_has_looked_at_more_entries_than_its_limit() {
+    for (limit, tired) in [
+        (DROPPING_ALL - 1, true),
+        (DROPPING_ALL, false),
+        (DROPPING_ALL + 1, false),
+    ] {
+        let mut machine = machine();
+        begin_exit(&mut machine, limit);
+        assert!(!machine.shadow.is_tired());
+        machine.shadow.flush_all(&machine.ram).unwrap();
+        assert_eq!(machine.shadow.is_tired(), tired, "limit {limit}");
+        machine.shadow.take_invalidation();
+        assert!(!machine.shadow.is_tired(), "the next exit is fresh");
+    }
+}
+
+#[test]
+fn a39_a_user_flush_frees_one_gigabyte_after_another() {
+    let mut machine = machine();
+    let pages = [GVA, 0x4000_0000 | GVA, 0x8000_0000 | GVA];
+    map(&machine, 0, PAGE);
+    map_high(&machine, OTHER);
+    for gva in pages {
+        machine.tables().set_slot(ROOTS[0], gva, USER[0] << 12 | 7);
+    }
+    assert_eq!(machine.access(HIGH, READ), frame(OTHER));
+    // One leaf table in three slots: each use of it drops the one before.
+    for gva in pages {
+        assert_eq!(machine.access(gva, READ), frame(PAGE));
+    }
+    let before = machine.shadow.statistics().tables;
+    for left in [2, 1] {
+        begin_exit(&mut machine, 0);
+        assert_eq!(machine.shadow.flush_user(), Progress::Unfinished);
+        assert_eq!(machine.shadow.take_invalidation(), Invalidation::All);
+        assert!(machine.shadow.statistics().tables < before);
+        let directories = (0..3).filter(|quarter| {
+            let root = machine.shadow.root().unwrap();
+            machine.entry(root, *quarter).is_some()
+        });
+        assert_eq!(directories.count(), left);
+        machine.audit();
+    }
+    begin_exit(&mut machine, 0);
+    let last = machine.shadow.flush_user();
+    assert_eq!(last, Progress::Done, "nothing is begun after the last");
+    let repairs = machine.repairs;
+    assert_eq!(machine.access(HIGH, READ), frame(OTHER));
+    assert_eq!(machine.repairs, repairs, "the kernel's part stays");
+    machine.finish();
+}
+
+/// What all roots share is announced once, and every root visited.
+#[test]
+fn a39_a_change_to_all_roots_visits_a_few_at_a_time() {
+    let mut machine = machine();
+    map_high(&machine, OTHER);
+    machine.load(ROOTS[2]);
+    machine
+        .tables()
+        .set_slot(ROOTS[2], HIGH, super::rules::SHARED << 12 | 7);
+    for root in ROOTS {
+        machine.load(root);
+        assert_eq!(machine.access(HIGH, READ), frame(OTHER));
+    }
+    let (start, _) = G::SHAPE[0];
+    let index = HIGH >> start;
+    let root = Gpa::new(ROOTS[0]);
+    begin_exit(&mut machine, 8);
+    // Two visits of eight entries each are more than eight.
+    assert_eq!(
+        machine.shadow.set_pgd(root, index),
+        Ok(Progress::Unfinished)
+    );
+    begin_exit(&mut machine, 1 << 20);
+    assert_eq!(machine.shadow.set_pgd(root, index), Ok(Progress::Done));
+    let repairs = machine.repairs;
+    for root in ROOTS {
+        machine.load(root);
+        assert_eq!(machine.access(HIGH, READ), frame(OTHER));
+    }
+    assert!(machine.repairs > repairs, "it was forgotten");
+    machine.finish();
+}
+
+/// A root that is evicted loses a gigabyte at a time; until all is gone the guest faults again.
+#[test]
+fn a39_a_large_root_is_evicted_in_several_exits() {
+    let mut machine = Guest::new(64, 64, 1);
+    let roots = [nth_root(1, 0), nth_root(2, 0)];
+    for (root, first) in roots.into_iter().zip([8, 16]) {
+        G::build(
+            &machine.tables(),
+            root,
+            std::array::from_fn(|quarter| first + quarter as u64),
+        );
+    }
+    let pages = [0, 0x4000_0000, 0x8000_0000];
+    for (table, gva) in (30..).zip(pages) {
+        machine.tables().set_slot(roots[0], gva, table << 12 | 7);
+        machine.tables().set(table, 0, 40 << 12 | 7);
+    }
+    machine.tables().set_slot(roots[1], 0, 33 << 12 | 7);
+    machine.tables().set(33, 0, 41 << 12 | 7);
+    machine.load(roots[1]);
+    machine.load(roots[0]);
+    for gva in pages {
+        assert_eq!(machine.access(gva, READ), frame(40));
+    }
+    machine.load(roots[1]);
+    let mut exits = 0;
+    loop {
+        begin_exit(&mut machine, 0);
+        let repaired = machine.shadow.page_fault(&machine.ram, Gva::new(0), 0);
+        assert_eq!(repaired, Ok(Fault::Repaired));
+        machine.audit();
+        exits += 1;
+        if machine.shadow.statistics().evicted == 1 {
+            break;
+        }
+        assert_eq!(machine.shadow.root(), None, "nothing to run on yet");
+    }
+    assert!(exits >= 3, "{exits}");
+    assert_eq!(machine.shadow.statistics().roots, 1);
+    machine.shadow.limit_exits(u32::MAX);
+    assert_eq!(
+        machine.access(0, READ),
+        Seen::Frame(hv_machine::RAM_BASE + (41 << 12))
+    );
+    machine.finish();
+}
+
+/// With nothing left but the current root there is nothing to wait for: even an exit that did much begins anew.
+#[test]
+fn a39_a_current_root_that_fills_the_budget_is_dropped_in_the_same_exit() {
+    let mut machine = Guest::new(64, 8, 2);
+    let root = nth_root(1, 0);
+    G::build(
+        &machine.tables(),
+        root,
+        std::array::from_fn(|quarter| 8 + quarter as u64),
+    );
+    let slots = (0..5).map(|slot| slot * slot_size::<G>());
+    for (table, gva) in (30..).zip(slots.clone().chain([0x8000_0000])) {
+        machine.tables().set_slot(root, gva, table << 12 | 7);
+        machine.tables().set(table, 0, 40 << 12 | 7);
+    }
+    machine.load(root);
+    for gva in slots {
+        assert_eq!(machine.access(gva, READ), frame(40));
+    }
+    let before = machine.shadow.statistics();
+    assert_eq!(before.tables, 7, "a root, a directory and five leaf tables");
+    // There is room for the directory, but not for the leaf table under it.
+    begin_exit(&mut machine, 0);
+    let gva = Gva::new(0x8000_0000);
+    let repaired = machine.shadow.page_fault(&machine.ram, gva, 0);
+    assert_eq!(repaired, Ok(Fault::Repaired));
+    let now = machine.shadow.statistics();
+    assert_eq!(now.flushed, before.flushed + 1);
+    assert_eq!(now.tables, 3);
+    let report = machine.shadow.audit(&machine.ram).unwrap();
+    assert_eq!(report.translations, 1);
+    machine.finish();
+}
