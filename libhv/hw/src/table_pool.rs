@@ -122,7 +122,10 @@ impl TablePool for FixedPool {
     }
 
     fn set(&mut self, table: &mut Frame<Table>, index: TableIndex, value: u64) {
-        if let Some(number) = self.number_at(table.address()) {
+        // A group with an entry in it was noted when that was written.
+        if self.get(table, index) == 0
+            && let Some(number) = self.number_at(table.address())
+        {
             self.cells[number].written |= 1 << (index.raw() >> GROUP_SHIFT);
         }
         // SAFETY: as in `get`. An aligned 64-bit store: the processor sees the old entry or the new.

@@ -65,9 +65,11 @@ pub(super) struct Announced {
 }
 
 impl Announced {
-    /// No announcement is like these.
+    /// A key that no announcement has.
+    pub(super) const NO_KEY: u64 = u64::MAX;
+    /// Two that are like no announcement.
     pub(super) const NONE: [Self; 2] = [Self {
-        key: u64::MAX,
+        key: Self::NO_KEY,
         target: Target::Nothing,
     }; 2];
 

@@ -65,7 +65,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
 
     /// To be called when tables come, go, or are named by others than before.
     pub(super) fn forget_announced(&mut self) {
-        self.announced = Announced::NONE;
+        for last in &mut self.announced {
+            last.key = Announced::NO_KEY;
+        }
     }
 
     /// A measure of the time that creating and freeing tables has taken: entries looked at, which wraps.

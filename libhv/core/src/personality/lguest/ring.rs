@@ -106,7 +106,10 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             .split_at(slots.min(up_to_the_end));
         self.memory
             .write(status.wrapping_add(u64::from(first)), here)?;
-        Ok(self.memory.write(status, wrapped)?)
+        if !wrapped.is_empty() {
+            self.memory.write(status, wrapped)?;
+        }
+        Ok(())
     }
 }
 
@@ -162,7 +165,10 @@ impl Ring {
             shared.field(layout.hcalls.wrapping_add(due.0.wrapping_mul(size))),
             here,
         )?;
-        memory.read(shared.field(layout.hcalls), wrapped)
+        if !wrapped.is_empty() {
+            memory.read(shared.field(layout.hcalls), wrapped)?;
+        }
+        Ok(())
     }
 
     /// The call that is due; `None` when all were executed.
