@@ -1,21 +1,26 @@
 //! The audit finds bookkeeping that is wrong: what cannot be spoilt from outside.
 
 use super::slot::{Mirror, Slot, TableId};
+use super::tables::Tables;
 use super::{AuditFailure, Fault, Shadow};
 use crate::address::{Gva, Hpa};
 use crate::device::fake_memory::FakeMemory;
 use crate::frames::{Frame, FrameAllocator, Run, Table, TableIndex, TablePool};
 use crate::paging::TwoLevel;
+use std::cell::Cell;
+use std::rc::Rc;
 
 /// Far from guest RAM, which begins at 0.
 const POOL: u64 = 0x8000_0000;
-const TABLES: usize = 8;
+const TABLES: usize = 200;
 
 /// Frames that are taken once; one of them may be said to be gone.
 struct Pool {
     fresh: Run<Table>,
     entries: Vec<[u64; 512]>,
     lost: usize,
+    /// Frames that were given back.
+    given: Rc<Cell<usize>>,
 }
 
 fn number(address: Hpa) -> usize {
@@ -35,7 +40,9 @@ impl TablePool for Pool {
         self.fresh.take_first()
     }
 
-    fn give(&mut self, _table: Frame<Table>) {}
+    fn give(&mut self, _table: Frame<Table>) {
+        self.given.set(self.given.get() + 1);
+    }
 
     fn number_at(&self, address: Hpa) -> Option<usize> {
         let offset = address.raw().checked_sub(POOL)?;
@@ -51,17 +58,23 @@ impl TablePool for Pool {
     }
 }
 
-/// One page in linear mode: a root, a directory and a leaf table. `lost`: frames that the pool loses.
-fn shadow(lost: usize) -> (FakeMemory, Shadow<Pool, Vec<Slot>, TwoLevel>) {
-    let memory = FakeMemory::with_bytes(0x8000);
+/// A pool that loses some frames.
+fn pool(lost: usize) -> Pool {
     let mut frames = FrameAllocator::new();
     let end = POOL + ((TABLES as u64) << 12);
     frames.add(Hpa::new(POOL)..Hpa::new(end)).unwrap();
-    let pool = Pool {
+    Pool {
         fresh: frames.take(TABLES as u64, 1).unwrap().into_state(),
         entries: vec![[0; 512]; TABLES],
         lost,
-    };
+        given: Rc::default(),
+    }
+}
+
+/// One page in linear mode: a root, a directory and a leaf table. `lost`: frames that the pool loses.
+fn shadow(lost: usize) -> (FakeMemory, Shadow<Pool, Vec<Slot>, TwoLevel>) {
+    let memory = FakeMemory::with_bytes(0x8000);
+    let pool = pool(lost);
     let slots = (0..TABLES).map(|_| Slot::default()).collect();
     let mut shadow = Shadow::new(pool, slots, 1);
     let repaired = shadow.page_fault(&memory, Gva::new(0x5000), 2);
@@ -118,9 +131,31 @@ fn lg_118_a_frame_that_is_neither_in_use_nor_left_is_found() {
     let (memory, shadow) = shadow(1);
     let failure = AuditFailure::LostFrames {
         in_use: 3,
-        available: 4,
+        available: TABLES - 4,
     };
     assert_eq!(shadow.audit(&memory), Err(failure));
+}
+
+/// however many tables were freed at once, what follows in the same exit takes no longer.
+#[test]
+fn a39_frames_of_tables_that_were_freed_at_once_come_back_a_few_at_a_time() {
+    let given = Rc::<Cell<usize>>::default();
+    let pool = Pool {
+        given: given.clone(),
+        ..pool(0)
+    };
+    let slots: Vec<Slot> = (0..TABLES).map(|_| Slot::default()).collect();
+    let mut tables = Tables::new(pool, slots);
+    for part in 0..150 {
+        tables.create(Mirror::LinearLeaf { part }).unwrap();
+    }
+    assert_eq!((given.get(), tables.available()), (0, 50));
+    tables.free_all();
+    assert_eq!((given.get(), tables.in_use()), (0, 0));
+    for most in [64, 128, 150, 150] {
+        tables.create(Mirror::LinearRoot).unwrap();
+        assert_eq!(given.get(), most);
+    }
 }
 
 /// The image's log and its crash record carry these lines.

@@ -137,6 +137,27 @@ fn lg_111_set_pmd_ends_every_path_through_a_page_directory() {
     machine.finish();
 }
 
+/// However many tables hang in the directory, the processor has to forget what led through it.
+#[test]
+fn lg_111_set_pmd_ends_the_paths_through_each_of_two_leaf_tables() {
+    let mut machine = machine();
+    let pages = [GVA, SLOT | GVA];
+    machine
+        .tables()
+        .set_slot(ROOTS[0], pages[1], USER[1] << 12 | 7);
+    for (space, gva) in pages.into_iter().enumerate() {
+        map(&machine, space, PAGE);
+        assert_eq!(machine.access(gva, READ), frame(PAGE));
+        map(&machine, space, OTHER);
+    }
+    let user = directory(&machine, ROOTS[0], GVA);
+    set_pmd(&mut machine, user);
+    for gva in pages {
+        assert_eq!(machine.access(gva, READ), frame(OTHER));
+    }
+    machine.finish();
+}
+
 #[test]
 fn lg_111_set_pmd_leaves_other_directories_alone_and_pins_the_stack() {
     let mut machine = machine();

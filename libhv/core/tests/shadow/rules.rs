@@ -237,6 +237,23 @@ fn r5_a_new_root_costs_one_page_and_faults_on_nothing_of_the_kernel_s() {
 }
 
 #[test]
+fn r5_roots_that_are_older_than_the_kernel_s_directory_share_it() {
+    let mut machine = machine();
+    map_high(&machine, PAGE);
+    for space in [0, 1] {
+        map(&machine, space, OTHER);
+        machine.load(ROOTS[space]);
+        assert_eq!(machine.access(GVA, READ), frame(OTHER));
+    }
+    for (space, repairs) in [(0, 1), (1, 1), (0, 0), (1, 0)] {
+        machine.load(ROOTS[space]);
+        let before = machine.repairs;
+        assert_eq!(machine.access(HIGH, WRITE), frame(PAGE));
+        assert_eq!(machine.repairs, before + repairs);
+    }
+}
+
+#[test]
 fn r5_the_first_two_roots_drop_everything() {
     let mut machine = bare(64, 8);
     machine.shadow.set_kernel_address(Gva::new(KERNEL));
@@ -669,9 +686,18 @@ fn linear_mode_is_identity_for_the_kernel_and_nothing_for_ring_3() {
 #[test]
 fn linear_mode_is_identity_in_every_leaf_table() {
     let mut machine = Guest::new(0x900, 16, 1);
-    for gva in [0, 0x1000, 0x20_0000, 0x20_1000, 0x40_1000, 0x8f_f000] {
+    let pages = [0, 0x1000, 0x20_0000, 0x20_1000, 0x40_1000, 0x8f_f000];
+    for gva in pages {
         assert_eq!(machine.access(gva, WRITE), frame(gva >> 12), "{gva:#x}");
     }
+    for gva in pages {
+        assert_eq!(machine.access(gva, WRITE), frame(gva >> 12), "{gva:#x}");
+    }
+    assert_eq!(
+        machine.repairs,
+        pages.len() as u64,
+        "none displaced another"
+    );
     machine.finish();
 }
 
