@@ -1,6 +1,8 @@
 //! What an announcement is worth (R9), and whom it reaches (R5).
 
-use super::rules::{GVA, HIGH, LEAF, OTHER, PAGE, SHARED, USER, frame, machine, map, map_high};
+use super::rules::{
+    FRAMES, GVA, HIGH, LEAF, OTHER, PAGE, SHARED, USER, frame, machine, map, map_high,
+};
 use super::{G, ROOTS};
 use hv_core::paging::bits;
 use hv_machine::{READ, Tables as _, WRITE};
@@ -93,4 +95,15 @@ fn r5_set_pgd_at_the_kernel_s_first_address_is_for_all_roots() {
         assert_eq!(machine.access(HIGH, READ), frame(OTHER), "root {root:#x}");
     }
     machine.finish();
+}
+
+/// LG-102, LG-105: an entry that this ABI does not have is nothing to a guest whose root is not in use, and its end
+/// from the moment on that it is, before anything of it is remembered.
+#[test]
+fn lg_102_105_an_announcement_is_judged_from_the_load_of_its_root_on() {
+    let mut machine = machine();
+    let bad = entry(FRAMES, 0x67);
+    assert_eq!(machine.set_pte(ROOTS[1], GVA, bad), Ok(()));
+    machine.load(ROOTS[1]);
+    assert!(machine.set_pte(ROOTS[1], GVA, bad).is_err());
 }

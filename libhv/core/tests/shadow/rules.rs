@@ -23,7 +23,7 @@ const DIRECTORIES: [[u64; 4]; 3] = [
     [19, 20, 21, KERNEL_DIRECTORY],
     [22, 23, 24, KERNEL_DIRECTORY],
 ];
-const FRAMES: u32 = 32;
+pub const FRAMES: u32 = 32;
 pub const GVA: u32 = 0x5000;
 pub const LEAF: u32 = 5;
 pub const HIGH: u32 = KERNEL + GVA;
