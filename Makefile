@@ -31,6 +31,8 @@ help:
 	@echo 'make test [UPDATE=1]    all tests; UPDATE=1 rewrites the golden logs'
 	@echo 'make attack             the attack suite: what hostile guests try, and what comes of it'
 	@echo 'make bench [UPDATE=1]   counts instructions of each operation; fails when one got worse than the baseline'
+	@echo 'make bench-linux KERNEL=bzImage [INITRD=f] [RUNS=3]'
+	@echo '                        what a process of that kernel sees, bare and hosted, in instructions and in time'
 	@echo 'make test-bochs         the micro guests and the attacks on another processor: Bochs'
 	@echo 'make conformance        the LG matrix: what the tests show about each statement of the ABI'
 	@echo 'make fuzz [TARGET=name] [SECONDS=60]'
@@ -452,8 +454,22 @@ bench: need-qemu $(BENCH_GUESTS) $(IMAGES)/linux.elf $(MEASURED_APPS:%=$(IMAGES)
 		cargo run $(CARGO_QUIET) -p hv-tests --bin bench -- $(BASELINE) \
 		$(if $(filter-out 0,$(UPDATE)),--update docs/performance.md)
 
+# A program for Linux, not a guest: it needs no library and no kernel of ours.
+LINUX_BENCH := build/tests/linux-bench
+$(LINUX_BENCH): $(wildcard tests/bench/linux/*.[ch]) Makefile
+	@mkdir -p $(@D)
+	$(Q)$(GUEST_CC) $(filter %.c,$^) $(GUEST_LD) -o $@
+
+.PHONY: bench-linux
+bench-linux: need-qemu $(LINUX_BENCH) $(if $(KERNEL),$(IMAGES)/linux.elf)
+	@$(if $(KERNEL),,echo "libhv: make bench-linux needs KERNEL=, a bzImage" >&2; exit 2)
+	@$(call say,measuring a kernel)
+	$(Q)HV_IMAGES=$(CURDIR)/$(IMAGES) QEMU=$(call quote,$(QEMU)) cargo run $(CARGO_QUIET) -p hv-tests --bin bench_linux -- \
+		$(call quote,$(KERNEL)) --program $(LINUX_BENCH) $(if $(INITRD),--initrd $(call quote,$(INITRD))) \
+		$(if $(RUNS),--runs $(RUNS))
+
 .PHONY: check
-check: $(GUESTS)
+check: $(GUESTS) $(LINUX_BENCH)
 	$(Q)cargo fmt --all --check
 	$(Q)cargo clippy $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --all-targets -- -D warnings
 	$(Q)cargo clippy $(CARGO_QUIET) --release --features audit $(TEST_APPS:%=-p %) -- -D warnings

@@ -4,6 +4,8 @@
 
 /// A regular file that everybody may read.
 const MODE: u32 = 0o100_644;
+/// One that everybody may execute.
+const EXECUTABLE: u32 = 0o100_755;
 const TRAILER: &str = "TRAILER!!!";
 
 /// An archive that is being written.
@@ -17,6 +19,12 @@ impl Archive {
     /// Adds a file.
     pub fn file(mut self, name: &str, contents: &[u8]) -> Self {
         self.entry(name, MODE, contents);
+        self
+    }
+
+    /// Adds a program.
+    pub fn program(mut self, name: &str, contents: &[u8]) -> Self {
+        self.entry(name, EXECUTABLE, contents);
         self
     }
 

@@ -2,5 +2,6 @@
 
 pub mod comparison;
 pub mod document;
+pub mod linux;
 pub mod setting;
 pub mod table;

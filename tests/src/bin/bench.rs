@@ -92,12 +92,18 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
     std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn main() -> Result<ExitCode, String> {
-    let arguments = Arguments::parse();
+fn bench(arguments: &Arguments) -> Result<ExitCode, String> {
     let measured = measure()?;
     print(&measured);
     match &arguments.update {
         Some(document) => update(&arguments.baseline, document, &measured),
         None => judge(&arguments.baseline, &measured),
     }
+}
+
+fn main() -> ExitCode {
+    bench(&Arguments::parse()).unwrap_or_else(|error| {
+        eprintln!("libhv: {error}");
+        ExitCode::FAILURE
+    })
 }
