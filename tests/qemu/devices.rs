@@ -5,7 +5,7 @@ use hv_runner::{Clock, Device, Machine, Outcome, Running, Watcher};
 use hv_tests::expectation::verdicts;
 use hv_tests::golden::{self, Numbers};
 use hv_tests::pattern::{START, checksum, noise, words};
-use hv_tests::{attached, built};
+use hv_tests::{attached, block_guest, built};
 use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -116,6 +116,38 @@ fn disks_hold_what_guests_write_and_nothing_else() {
         assert!(std::fs::read(first).unwrap() == written_and_changed(2));
         assert!(std::fs::read(second).unwrap() == contents);
         assert!(std::fs::read(third).unwrap() == written_and_changed(4));
+    }
+}
+
+/// The buses that there were before PCI, each with the kernels that have it: of each form of its page, and of each size of
+/// its queues.
+const OLD_BUSES: [(&str, &[&str]); 2] =
+    [("dma", &["g1"]), ("lguest", &["2.6.24", "g2", "g3", "g4"])];
+
+/// Machines that host the guest `<bus>_<what>` of each kernel in both modes, and what to call them.
+fn on_old_buses(what: &str) -> Vec<(String, Machine)> {
+    let mut machines = Vec::new();
+    for (bus, kernels) in OLD_BUSES {
+        for kernel in kernels {
+            let guest = built::micro_guest(&format!("{bus}_{what}.{kernel}"));
+            for mode in MODES {
+                let words = format!("mode={mode} generation={kernel}");
+                let machine = built::hosting(&guest, "").command_line(&words);
+                machines.push((format!("{bus}_{what} {words}"), machine));
+            }
+        }
+    }
+    machines
+}
+
+#[test]
+fn disks_of_old_buses_hold_what_guests_write_and_nothing_else() {
+    for (name, machine) in on_old_buses("bus") {
+        let files = Files::new();
+        let file = files.file("disk", &block_guest::disk());
+        run(&machine.device(attached::disk(&file, 0, "", "")));
+        let left = std::fs::read(&file).expect("the disk is still there");
+        assert!(left == block_guest::disk_afterwards(), "{name}");
     }
 }
 
