@@ -118,6 +118,8 @@ TWO_LEVEL_GUESTS := tables console noirq texts
 RESTART_GUESTS := restart restart_unsaid
 # Page directories, NX, and what only tables with them have; NAME.elf has three levels too.
 PAE_GUESTS := pae pae_kills pae_roots
+# Those that have the machine's devices on such a bus.
+OLD_BUS_GUESTS := attached/dma_echo attached/lguest_echo attached/lguest_rng
 ALL_GUESTS := $(basename $(notdir $(wildcard tests/guests/*.c)))
 OLD_ABLE := $(filter-out $(NEWEST_GUESTS) $(FIRST_GUESTS),$(ALL_GUESTS))
 guests_of_g1 := $(filter-out $(PAE_GUESTS) $(LINEAR_GUESTS) $(RESTART_GUESTS) $(BUS_GUESTS),$(OLD_ABLE)) $(FIRST_GUESTS)
@@ -129,7 +131,10 @@ guests_of_g4.pae := $(filter-out $(TWO_LEVEL_GUESTS) $(DMA_GUESTS),$(OLD_ABLE))
 guests_of_pae := $(filter-out $(PAE_GUESTS) $(BUS_GUESTS),$(guests_of_g4.pae))
 MICRO_GUESTS := $(patsubst %,build/tests/guests/%.elf,\
 	$(filter-out $(OLD_GUESTS) $(FIRST_GUESTS),$(ALL_GUESTS)) \
-	$(patsubst tests/guests/%.c,%,$(wildcard tests/guests/hosted/*.c tests/guests/attached/*.c)) \
+	$(filter-out $(OLD_BUS_GUESTS),\
+		$(patsubst tests/guests/%.c,%,$(wildcard tests/guests/hosted/*.c tests/guests/attached/*.c))) \
+	attached/dma_echo.g1 $(addprefix attached/lguest_echo.,2.6.24 g2 g3 g4) \
+	$(addprefix attached/lguest_rng.,g2 g3 g4) \
 	$(foreach word,$(GENERATIONS) $(PAE_WORDS),$(addsuffix .$(word),$(guests_of_$(word)))) \
 	$(foreach word,$(VINTAGES),$(addsuffix .$(word),$(VINTAGE_GUESTS))) \
 	$(addprefix hosted/random.,$(GENERATIONS) $(PAE_WORDS)) \

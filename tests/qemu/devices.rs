@@ -123,13 +123,15 @@ fn disks_hold_what_guests_write_and_nothing_else() {
 /// its queues.
 const OLD_BUSES: [(&str, &[&str]); 2] =
     [("dma", &["g1"]), ("lguest", &["2.6.24", "g2", "g3", "g4"])];
+/// Those that know of randomness.
+const WITH_RANDOMNESS: [(&str, &[&str]); 1] = [("lguest", &["g2", "g3", "g4"])];
 
-/// Machines that host the guest `<bus>_<what>` of each kernel in both modes, and what to call them.
-fn on_old_buses(what: &str) -> Vec<(String, Machine)> {
+/// Machines that host the guest `<directory><bus>_<what>` of each kernel in both modes, and what to call them.
+fn on_old_buses(buses: &[(&str, &[&str])], directory: &str, what: &str) -> Vec<(String, Machine)> {
     let mut machines = Vec::new();
-    for (bus, kernels) in OLD_BUSES {
-        for kernel in kernels {
-            let guest = built::micro_guest(&format!("{bus}_{what}.{kernel}"));
+    for (bus, kernels) in buses {
+        for kernel in *kernels {
+            let guest = built::micro_guest(&format!("{directory}{bus}_{what}.{kernel}"));
             for mode in MODES {
                 let words = format!("mode={mode} generation={kernel}");
                 let machine = built::hosting(&guest, "").command_line(&words);
@@ -142,7 +144,7 @@ fn on_old_buses(what: &str) -> Vec<(String, Machine)> {
 
 #[test]
 fn disks_of_old_buses_hold_what_guests_write_and_nothing_else() {
-    for (name, machine) in on_old_buses("bus") {
+    for (name, machine) in on_old_buses(&OLD_BUSES, "", "bus") {
         let files = Files::new();
         let file = files.file("disk", &block_guest::disk());
         run(&machine.device(attached::disk(&file, 0, "", "")));
@@ -212,6 +214,14 @@ fn randomness_of_the_device_and_of_the_processor_reaches_the_guest() {
         run(&hosting("rng", mode, "sources=1").device(Device::Entropy));
         run(&hosting("rng", mode, "sources=1").model("qemu64,+rdrand"));
         run(&hosting("rng", mode, "sources=0"));
+    }
+}
+
+#[test]
+fn randomness_reaches_guests_on_the_old_bus() {
+    for (_, machine) in on_old_buses(&WITH_RANDOMNESS, "attached/", "rng") {
+        run(&machine.clone().device(Device::Entropy));
+        run(&machine.model("qemu64,+rdrand"));
     }
 }
 
@@ -354,6 +364,45 @@ impl Peer {
         }
         self.ask(ANSWER, batch as u32, |_, _| ());
         bytes
+    }
+}
+
+/// Frames that come back to a guest on an old bus.
+const ECHOES: usize = 96;
+
+/// Sends back what the guest sends, with the addresses exchanged; the sum of the contents.
+fn echo(socket: &UdpSocket) -> u32 {
+    // How long the guest is waited for; no verdict depends on it.
+    let patience = Duration::from_secs(60);
+    socket.set_read_timeout(Some(patience)).expect("a timeout");
+    let mut buffer = [0; 65536];
+    (0..ECHOES).fold(START, |sum, number| {
+        let length = socket
+            .recv(&mut buffer)
+            .unwrap_or_else(|error| panic!("frame {number}: {error}"));
+        let frame = &mut buffer[..length];
+        let (to, rest) = frame.split_at_mut(6);
+        to.swap_with_slice(&mut rest[..6]);
+        socket.send(frame).expect("QEMU listens");
+        checksum(sum, &frame[HEADER..])
+    })
+}
+
+#[test]
+fn frames_of_old_buses_cross_intact_both_ways() {
+    for (name, machine) in on_old_buses(&OLD_BUSES, "attached/", "echo") {
+        let (device, socket) = attached::wire();
+        let running = machine
+            .clock(Clock::Real)
+            .device(device)
+            .spawn()
+            .expect("QEMU starts");
+        let sum = echo(&socket);
+        let text = passed(&running.wait());
+        assert!(
+            text.contains(&format!("echoes {ECHOES}, sum {sum:#010x}\n")),
+            "{name}: {text}"
+        );
     }
 }
 
