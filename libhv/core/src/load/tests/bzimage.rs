@@ -66,7 +66,7 @@ fn a37_a_bzimage_states_the_memory_it_needs() {
 }
 
 #[test]
-fn a_64_bit_kernel_is_known_by_its_flag_or_by_its_entry_code() {
+fn kernels_of_64_bits_are_known_by_their_flag_or_their_entry_code() {
     let with_flags = |version: u16, flags: u16| {
         let mut file = bzimage(b"payload");
         put(&mut file, 0x206, &version.to_le_bytes());
