@@ -179,7 +179,6 @@ const FLAGS: u64 = 0xfff;
 const TABLE_FLAGS: u64 = 0x67;
 /// A leaf's PAT bit is refused: whoever sets it may mean a large page.
 const LEAF_REFUSED: u64 = bits::PS;
-const READ_WRITE_USER: u64 = bits::RW | bits::US;
 
 /// 32-bit paging without large pages: 1024 top-level entries of 1024 leaf entries.
 #[derive(Clone, Copy, Debug)]
@@ -192,7 +191,7 @@ impl Format for TwoLevel {
         shift: 22,
         entries: 1024,
         refused: FLAGS & !TABLE_FLAGS,
-        rights: READ_WRITE_USER,
+        rights: bits::RIGHTS,
         kill: Kill::BadPageDirectoryEntry,
     };
     const MIDDLE: &'static [Level] = &[];
@@ -200,7 +199,7 @@ impl Format for TwoLevel {
         shift: 12,
         entries: 1024,
         refused: LEAF_REFUSED,
-        rights: READ_WRITE_USER,
+        rights: bits::RIGHTS,
         kill: Kill::BadPageTableEntry,
     };
     const COUNTERPART: Counterpart = Counterpart::DirectoryEntries(2);
@@ -228,14 +227,14 @@ impl Format for Pae {
         entries: 512,
         // No guest of this ABI sets NX but in leaves (LG-093).
         refused: FLAGS & !TABLE_FLAGS | bits::NX,
-        rights: READ_WRITE_USER,
+        rights: bits::RIGHTS,
         kill: Kill::BadPageMiddleDirectoryEntry,
     }];
     const LEAF: Level = Level {
         shift: 12,
         entries: 512,
         refused: LEAF_REFUSED,
-        rights: READ_WRITE_USER | bits::NX,
+        rights: bits::RIGHTS | bits::NX,
         kill: Kill::BadPageTableEntry,
     };
     const COUNTERPART: Counterpart = Counterpart::Directory;

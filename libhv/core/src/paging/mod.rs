@@ -7,7 +7,7 @@ pub mod walker;
 
 pub use detect::{Detected, Paging, detect};
 pub use format::{BadEntry, Counterpart, EntryWidth, Format, Level, Pae, TwoLevel};
-pub use propagate::{Mapping, Outcome, Path, propagate};
+pub use propagate::{Mapping, Outcome, Path, propagate, table_entry};
 
 /// Bits of a page-table entry that guest formats and the processor's own share (Intel SDM volume 3,
 /// tables 4-5, 4-6, 4-8 to 4-11 and 4-20).
@@ -28,6 +28,20 @@ pub mod bits {
     pub const NX: u64 = 1 << 63;
     /// The frame in an entry of the processor's own format.
     pub const FRAME: u64 = 0x000f_ffff_ffff_f000;
+
+    /// The rights of entries at every level. One that has them all leaves the decision to the other levels.
+    pub const RIGHTS: u64 = RW | US;
+    /// Either says that the entry is in use.
+    pub const USED: u64 = A | D;
+    /// What a page has that may be written by the kernel.
+    pub const WRITABLE: u64 = P | RW;
+    /// What a page has that belongs to the kernel, where there are no tables to say so.
+    pub const KERNEL_PAGE: u64 = WRITABLE | USED;
+    /// All that the processor's entries ever have beside a frame and NX: see [`Mapping::shadow`](super::Mapping::shadow).
+    pub const SHADOW: u64 = P | RIGHTS | USED;
+    /// What the processor sets in a leaf entry, or ignores: two entries that differ in nothing else are the same
+    /// translation.
+    pub const INSIGNIFICANT: u64 = USED | 0xe00;
 }
 
 /// Bits of a page fault's error code (Intel SDM volume 3, 4.7).

@@ -68,7 +68,7 @@ impl Mapping {
             0
         };
         // Accessed and dirty are set already: the processor never has to write this entry.
-        host.raw() & bits::FRAME | bits::P | rights | writable | bits::A | bits::D
+        host.raw() & bits::FRAME | bits::P | rights | writable | bits::USED
     }
 
     /// The guest-physical address of `gva`'s byte.
@@ -77,6 +77,12 @@ impl Mapping {
             .start()
             .wrapping_add(u64::from(gva.page_offset()))
     }
+}
+
+/// The processor's entry that names a table of the shadow's.
+pub const fn table_entry(table: Hpa, rights: u64) -> u64 {
+    // Accessed already, as in leaves.
+    table.raw() | rights | bits::P | bits::A
 }
 
 /// Decides an access to `gva` by the tables of `root`, as a processor with CR0.WP and, where the
@@ -147,7 +153,7 @@ pub fn propagate<F: Format>(
         mapping: Mapping::of(frame, entry | bits::A | dirty),
         path: Path {
             directory,
-            rights: granted & (bits::RW | bits::US),
+            rights: granted & bits::RIGHTS,
             table,
             at,
             entry,

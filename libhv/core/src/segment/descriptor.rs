@@ -73,19 +73,20 @@ impl Descriptor {
 
     /// Whether it is a present data or code segment: something a segment register can hold.
     pub const fn is_present(self) -> bool {
-        self.has(Self::PRESENT | Self::CODE_OR_DATA)
+        self.has(Self::PRESENT) && self.has(Self::CODE_OR_DATA)
     }
 
     /// Whether it is present code with 32-bit defaults.
     pub const fn is_code_32(self) -> bool {
-        self.is_present() && self.has(Self::CODE | Self::DEFAULT_32)
+        self.is_present() && self.has(Self::CODE) && self.has(Self::DEFAULT_32)
     }
 
     /// Whether ring 1 can have it in SS, with a 32-bit stack pointer.
     pub const fn is_kernel_stack(self) -> bool {
         self.is_present()
             && !self.has(Self::CODE)
-            && self.has(Self::WRITABLE | Self::DEFAULT_32)
+            && self.has(Self::WRITABLE)
+            && self.has(Self::DEFAULT_32)
             && self.privilege_level() == 1
     }
 
@@ -111,7 +112,7 @@ impl Descriptor {
         if privilege == 2 {
             return Err(Refused::Ring2);
         }
-        if self.has(Self::CODE | Self::CONFORMING) && privilege != 3 {
+        if self.has(Self::CODE) && self.has(Self::CONFORMING) && privilege != 3 {
             return Err(Refused::Conforming);
         }
         let lifted = if privilege == 0 { Self::DPL_1 } else { 0 };

@@ -9,10 +9,6 @@ use crate::memory::GuestMemory;
 use crate::paging::{Counterpart, Format, Mapping, bits};
 use hv_abi::lguest::RESERVE_MEM;
 
-/// Bits of a leaf entry that the processor sets, or that mean nothing to it: two entries that differ
-/// in no others are the same translation.
-const INSIGNIFICANT: u64 = bits::A | bits::D | 0xe00;
-
 /// What SET_PTE says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LeafChange {
@@ -110,7 +106,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             return Ok(());
         }
         let entry = F::ENTRY.truncate(entry);
-        let in_use = entry & bits::P != 0 && entry & (bits::A | bits::D) != 0;
+        let in_use = entry & bits::P != 0 && entry & bits::USED != 0;
         if in_use && entry & self.refused_leaf_flags != 0 {
             return Err(Kill::BadPageTableEntry(entry));
         }
@@ -301,7 +297,7 @@ fn believed<F: Format>(
     let in_memory = F::ENTRY
         .read(memory, F::entry(table.start(), &F::LEAF, gva))
         .ok()?;
-    if (in_memory ^ mapping.leaf) & !INSIGNIFICANT != 0 || in_memory & bits::A == 0 {
+    if (in_memory ^ mapping.leaf) & !bits::INSIGNIFICANT != 0 || in_memory & bits::A == 0 {
         return None;
     }
     // Clean in memory is clean: the next write has to be seen.

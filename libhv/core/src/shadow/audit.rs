@@ -1,8 +1,8 @@
 //! A check of the live tables against everything that has to hold of them.
 
 use super::slot::{Mirror, ShadowTable, Slot, TableId};
-use super::{Current, QUARTERS, Shadow};
-use crate::address::{Gva, Hpa};
+use super::{Current, Place, QUARTERS, Shadow};
+use crate::address::Hpa;
 use crate::frames::{TableIndex, TablePool};
 use crate::memory::GuestMemory;
 use crate::paging::{Format, bits, walker};
@@ -105,9 +105,6 @@ impl fmt::Display for AuditFailure {
 
 impl core::error::Error for AuditFailure {}
 
-/// Bits that an entry of ours may have beside its frame; those of leaves also NX, if the guest's have.
-const ALLOWED: u64 = bits::P | bits::RW | bits::US | bits::A | bits::D;
-
 fn indices() -> impl Iterator<Item = TableIndex> {
     (0..u32::from(TableIndex::COUNT)).map(TableIndex::new)
 }
@@ -165,12 +162,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
                 continue;
             }
             live = live.wrapping_add(1);
-            let allowed = if table.mirror.is_leaf() {
-                ALLOWED | F::LEAF.rights & bits::NX
-            } else {
-                ALLOWED
-            };
-            if entry & !(bits::FRAME | allowed) != 0 {
+            let mut stray = entry & !bits::FRAME & !bits::SHADOW;
+            if table.mirror.is_leaf() {
+                // NX, if the guest's leaves have it.
+                stray &= !F::LEAF.rights;
+            }
+            if stray != 0 {
                 return Err(AuditFailure::StrayBits { entry });
             }
             if table.mirror.is_leaf() {
@@ -260,16 +257,23 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
                 continue;
             };
             for middle in indices() {
+                let table = Place {
+                    quarter,
+                    directory: middle,
+                    leaf: TableIndex::new(0),
+                };
                 let upper = self.tables.entry(directory, middle);
                 let Some(leaf) = self.tables.child(directory, middle) else {
                     continue;
                 };
                 for index in indices() {
                     let entry = self.tables.entry(leaf, index);
-                    let page =
-                        quarter << 18 | u32::from(middle.raw()) << 9 | u32::from(index.raw());
                     if entry & bits::P != 0 {
-                        let gva = Gva::new(page << 12);
+                        let gva = Place {
+                            leaf: index,
+                            ..table
+                        }
+                        .gva();
                         let truth = walker::walk::<F>(memory, guest_root, gva);
                         let holds = truth.is_some_and(|truth| {
                             let host = memory.host_frame(truth.frame).map(Hpa::raw);

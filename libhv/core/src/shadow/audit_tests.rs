@@ -136,6 +136,18 @@ fn lg_118_a_frame_that_is_neither_in_use_nor_left_is_found() {
     assert_eq!(shadow.audit(&memory), Err(failure));
 }
 
+/// What a table mirrors leads to it in a step or two, however many there are.
+#[test]
+fn tables_are_found_in_many_buckets() {
+    let slots: Vec<Slot> = (0..TABLES).map(|_| Slot::default()).collect();
+    let mut tables = Tables::new(pool(0), slots);
+    for part in 0..150 {
+        tables.create(Mirror::LinearLeaf { part }).unwrap();
+    }
+    let used = |slot: &&Slot| slot.bucket.is_some();
+    assert!(tables.slots().iter().filter(used).count() > 75);
+}
+
 /// however many tables were freed at once, what follows in the same exit takes no longer.
 #[test]
 fn a39_frames_of_tables_that_were_freed_at_once_come_back_a_few_at_a_time() {

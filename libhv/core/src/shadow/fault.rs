@@ -1,7 +1,7 @@
 //! Faults: what the guest's tables allow and the shadow does not have yet.
 
 use super::slot::{Mirror, Slot, TableId};
-use super::{Current, OPEN, Place, Shadow};
+use super::{Current, Place, Shadow};
 use crate::address::{Gfn, Gpa, Gva, PAGE_SHIFT, PAGE_SIZE};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
@@ -150,7 +150,6 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
 
     /// Whether the processor can write at `gva` without a fault.
     fn is_writable(&self, gva: Gva) -> bool {
-        const WRITABLE: u64 = bits::P | bits::RW;
         let place = Place::of(gva);
         let leaf = self.current_table.and_then(|root| {
             let directory = self.tables.child(root, TableIndex::new(place.quarter))?;
@@ -158,7 +157,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             let leaf = self.tables.child(directory, place.directory)?;
             Some(grants & self.tables.entry(leaf, place.leaf))
         });
-        leaf.is_some_and(|rights| rights & WRITABLE == WRITABLE)
+        leaf.is_some_and(|rights| rights & bits::WRITABLE == bits::WRITABLE)
     }
 
     /// Finds the translation for an access, and sets accessed and dirty bits in the guest's leaf.
@@ -226,7 +225,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             // have been flushed, or its frame may have become another table, where it was not linked.
             self.invalidation.add_all();
         }
-        self.tables.link(root, index, id, OPEN);
+        self.tables.link(root, index, id, bits::RIGHTS);
         Some(id)
     }
 
@@ -262,7 +261,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         };
         if let Some(id) = self.tables.child(directory, place.directory) {
             let entry = self.tables.entry(directory, place.directory);
-            if entry & OPEN == found.rights && self.tables.table(id)?.mirror == mirror {
+            if entry & bits::RIGHTS == found.rights && self.tables.table(id)?.mirror == mirror {
                 return Some(id);
             }
             // The guest changed its entry in silence, or other roots have another one.
@@ -292,7 +291,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
 /// Before the first NEW_PGTABLE: gva = gpa for the kernel, nothing for ring 3 (lguest-abi 7.5).
 fn linear(memory: &impl GuestMemory, gva: Gva, access: Access) -> Result<Found, Refused> {
     let frame = Gfn::new(u64::from(gva.raw() >> PAGE_SHIFT));
-    let leaf = u64::from(gva.page_start().raw()) | bits::P | bits::RW | bits::A | bits::D;
+    let leaf = u64::from(gva.page_start().raw()) | bits::KERNEL_PAGE;
     if access.privilege == Privilege::User {
         // Without page tables there is no NX that a fetch could be told of.
         let error = access.error(Presence::Present) & !error::FETCH;
@@ -306,7 +305,7 @@ fn linear(memory: &impl GuestMemory, gva: Gva, access: Access) -> Result<Found, 
     }
     Ok(Found {
         mapping: Mapping::of(frame, leaf),
-        rights: OPEN,
+        rights: bits::RIGHTS,
         directory: None,
         table: None,
     })

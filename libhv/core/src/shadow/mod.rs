@@ -55,11 +55,11 @@ pub use fault::Fault;
 pub use invalidation::Invalidation;
 pub use slot::Slot;
 
-use crate::address::{Gpa, Gva, Hpa};
+use crate::address::{Gpa, Gva, Hpa, PAGE_SIZE};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
-use crate::paging::{Counterpart, Format, TwoLevel, bits};
+use crate::paging::{Counterpart, Format, TwoLevel};
 use core::marker::PhantomData;
 use roots::Roots;
 use slot::{Mirror, TableId};
@@ -96,8 +96,6 @@ pub const LEAST_TABLES: usize = 8;
 /// Page directories of a 4 GiB address space.
 const QUARTERS: u32 = 4;
 const QUARTER_SHIFT: u32 = 30;
-/// Rights of an entry that leaves the decision to the levels below.
-const OPEN: u64 = bits::RW | bits::US;
 
 /// Counts of what the shadow did. They wrap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -378,6 +376,15 @@ impl Place {
             directory: TableIndex::new(gva.raw() >> 21),
             leaf: TableIndex::new(gva.raw() >> 12),
         }
+    }
+
+    /// The first address of the page there.
+    fn gva(self) -> Gva {
+        let tables = self.quarter.wrapping_mul(TableIndex::COUNT.into());
+        let table = tables.wrapping_add(self.directory.raw().into());
+        let pages = table.wrapping_mul(TableIndex::COUNT.into());
+        let page = pages.wrapping_add(self.leaf.raw().into());
+        Gva::new(page.wrapping_mul(PAGE_SIZE))
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::slot::{Mirror, Slot, TableId};
 use super::tables::Tables;
-use super::{Current, OPEN, QUARTERS, Shadow};
+use super::{Current, QUARTERS, Shadow};
 use crate::address::{Gfn, Gpa};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
 use crate::memory::{Access, BadAddress, GuestMemory};
-use crate::paging::Format;
+use crate::paging::{Format, bits};
 
 /// Roots of which the first two drop everything (R5).
 const BOOT_ROOTS: u32 = 2;
@@ -137,7 +137,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         // What all roots share is there from the start: a new address space faults on nothing of it.
         for quarter in 0..QUARTERS {
             if let Some(shared) = self.shared_directory(quarter) {
-                self.tables.link(id, TableIndex::new(quarter), shared, OPEN);
+                self.tables
+                    .link(id, TableIndex::new(quarter), shared, bits::RIGHTS);
             }
         }
         Some(id)

@@ -51,9 +51,8 @@ impl Mirror {
     /// A number that differs for most pairs of mirrors that are in use together.
     pub(super) fn hash(self) -> u64 {
         let (kind, frame, part) = match self {
-            // Roots are multiples of 32 at least.
-            Mirror::Root(root) => (0, root.raw() >> 5, 0),
-            Mirror::Directory { root, quarter } => (1, root.raw() >> 5, quarter),
+            Mirror::Root(root) => (0, root.raw(), 0),
+            Mirror::Directory { root, quarter } => (1, root.raw(), quarter),
             Mirror::KernelDirectory { quarter } => (2, 0, quarter),
             Mirror::Leaf { table, part } => (3, table.raw(), part),
             Mirror::LinearRoot => (4, 0, 0),
@@ -61,7 +60,7 @@ impl Mirror {
             Mirror::LinearLeaf { part } => (6, 0, part),
             Mirror::GuestDirectory(table) => (7, table.raw(), 0),
         };
-        let key = frame.wrapping_shl(16) ^ u64::from(part).wrapping_shl(3) ^ kind;
+        let key = frame.wrapping_shl(7) ^ u64::from(part).wrapping_shl(3) ^ kind;
         // Fibonacci hashing: consecutive frames spread over all buckets.
         key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
     }

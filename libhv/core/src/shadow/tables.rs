@@ -4,7 +4,7 @@ use super::announce::{Announced, Target, Whose};
 use super::slot::{Mirror, ShadowTable, Slot, TableId};
 use crate::address::Hpa;
 use crate::frames::{TableIndex, TablePool};
-use crate::paging::bits;
+use crate::paging::{bits, table_entry};
 
 /// Slots looked at, each time that a table is created, for tables that were freed all at once. More than one,
 /// so that frames come back faster than they are needed.
@@ -224,7 +224,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             return 0;
         };
         table.references = table.references.wrapping_add(1);
-        let entry = table.frame.address().raw() | rights | bits::P | bits::A;
+        let entry = table_entry(table.frame.address(), rights);
         self.forget_announced();
         let old = self.set_entry(id, index, entry);
         if let Some(was) = self.named_by(old) {
@@ -369,6 +369,11 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             }
         }
         self.pool
+    }
+
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> &[Slot] {
+        self.slots.as_ref()
     }
 
     fn bucket(&self, mirror: Mirror) -> usize {
