@@ -33,20 +33,21 @@
 .set EXIT_CR3, {exit_cr3}
 .set TASK_SWITCHED, {task_switched}
 .set RELOAD_SEGMENTS, {reload_segments}
+.set UNUSUAL_ENTRY, {unusual_entry}
+.set UNUSUAL_EXIT, {unusual_exit}
 .set SYSCALL_FRAME, {syscall_frame}
 .set SYSCALL_IRQ_ENABLED, {syscall_irq_enabled}
 .set SYSCALLS, {syscalls}
 .set FRAME_FLAGS, {frame_flags}
-.set HANDLER_FLAGS, {handler_flags}
-.set FORCED_FLAGS, {forced_flags}
+.set NOT_HANDLER_FLAGS, {not_handler_flags}
 .set IDLE_VECTOR, {idle_vector}
+.set REFUSED, {refused}
 .set NMI_COUNT, {nmi_count}
 .set MCE_COUNT, {mce_count}
 .set FRAME_CS, 8                   /* in the frame that the processor pushes */
 .set FRAME_EFLAGS, 16
 .set FRAME_RSP, 24
 .set FRAME_SS, 32
-.set EFLAGS_TF, 1 << 8
 .set CR0_TS, 1 << 3
 .set EFLAGS_IF, 1 << 9
 .set EFLAGS_VM_BIT, 17
@@ -59,7 +60,8 @@
 /*
  * Tour 4. Into the guest.
  *
- * enter_guest: returns EAX = 0 after an exit, 1 when the processor refused the guest's state.
+ * enter_guest: returns with the reason in the registers' VECTOR, which is REFUSED when the processor refused the
+ * guest's state.
  * The caller has saved everything but RBX and RBP, and has sanitised EFLAGS.
  */
 .global enter_guest
@@ -76,17 +78,10 @@ enter_guest:
     movaps  entry_area+XMM+0x50(%rip), %xmm5
     movaps  entry_area+XMM+0x60(%rip), %xmm6
     movaps  entry_area+XMM+0x70(%rip), %xmm7
-    cmpb    $0, entry_area+TASK_SWITCHED(%rip)
-    jne     set_task_switched
-task_switched_set:
-    movq    entry_area+ENTRY_CR3(%rip), %rax
-    testq   %rax, %rax
-    jnz     load_entry_cr3
-entry_cr3_loaded:
-    leaq    entry_area+REGISTERS(%rip), %rsp
-    cmpb    $0, entry_area+RELOAD_SEGMENTS(%rip)
-    jne     load_segments
-segments_loaded:
+    leaq    entry_area+REGISTERS+EIP(%rip), %rsp
+    cmpl    $0, entry_area+UNUSUAL_ENTRY(%rip)
+    jne     unusual_entry
+entry_prepared:
     /* No code that the guest can run sees R8 to R15, and none of the host's values stay in them. */
     xorl    %r8d, %r8d
     xorl    %r9d, %r9d
@@ -96,42 +91,43 @@ segments_loaded:
     xorl    %r13d, %r13d
     xorl    %r14d, %r14d
     xorl    %r15d, %r15d
-    movl    EBX(%rsp), %ebx
-    movl    ECX(%rsp), %ecx
-    movl    EDX(%rsp), %edx
-    movl    ESI(%rsp), %esi
-    movl    EDI(%rsp), %edi
-    movl    EBP(%rsp), %ebp
-    movl    EAX(%rsp), %eax
-    addq    $EIP, %rsp
+    movl    EBX-EIP(%rsp), %ebx
+    movl    ECX-EIP(%rsp), %ecx
+    movl    EDX-EIP(%rsp), %edx
+    movl    ESI-EIP(%rsp), %esi
+    movl    EDI-EIP(%rsp), %edi
+    movl    EBP-EIP(%rsp), %ebp
+    movl    EAX-EIP(%rsp), %eax
 entry_faults_begin:
     iretq
 
 /*
- * A selector whose descriptor the guest has since taken away faults here, at a known place, with
- * RSP at the registers: the fault's own frame would run over whatever lies below them, so it moves
- * to the room kept for it first.
+ * A selector whose descriptor the guest has since taken away faults here, at a known place: the fault's own
+ * frame goes to the room that is kept for it below the guest's.
  */
 load_segments:
-    addq    $VECTOR, %rsp
-    movw    DS-VECTOR(%rsp), %ds
-    movw    ES-VECTOR(%rsp), %es
-    movw    FS-VECTOR(%rsp), %fs
-    movw    GS-VECTOR(%rsp), %gs
+    movw    DS-EIP(%rsp), %ds
+    movw    ES-EIP(%rsp), %es
+    movw    FS-EIP(%rsp), %fs
+    movw    GS-EIP(%rsp), %gs
 entry_faults_end:
     movb    $0, entry_area+RELOAD_SEGMENTS(%rip)
-    subq    $VECTOR, %rsp
-    jmp     segments_loaded
+    jmp     entry_prepared
 
-set_task_switched:
+/* CR0.TS, a CR3 of the guest's own, segments: what most entries leave alone is behind one test. */
+unusual_entry:
+    cmpb    $0, entry_area+TASK_SWITCHED(%rip)
+    je      1f
     movq    %cr0, %rax
     orq     $CR0_TS, %rax
     movq    %rax, %cr0
-    jmp     task_switched_set
-
-load_entry_cr3:
+1:  movq    entry_area+ENTRY_CR3(%rip), %rax
+    testq   %rax, %rax
+    jz      2f
     movq    %rax, %cr3
-    jmp     entry_cr3_loaded
+2:  cmpb    $0, entry_area+RELOAD_SEGMENTS(%rip)
+    jne     load_segments
+    jmp     entry_prepared
 
 /*
  * Tour 5. Out of the guest.
@@ -150,18 +146,12 @@ exit_guest:
     movl    %esi, ESI-VECTOR(%rsp)
     movl    %edi, EDI-VECTOR(%rsp)
     movl    %ebp, EBP-VECTOR(%rsp)
-    xorl    %eax, %eax
 leave_guest:
     /* The guest's DF; compiled code relies on it being clear. */
     cld
-    movq    entry_area+EXIT_CR3(%rip), %rbx
-    testq   %rbx, %rbx
-    jnz     load_exit_cr3
-exit_cr3_loaded:
-    /* Compiled code uses SSE: with TS set its first move would be a #NM in the host. */
-    cmpb    $0, entry_area+TASK_SWITCHED(%rip)
-    jne     clear_task_switched
-task_switched_clear:
+    cmpw    $0, entry_area+UNUSUAL_EXIT(%rip)
+    jne     unusual_exit
+exit_prepared:
     movaps  %xmm0, entry_area+XMM+0x00(%rip)
     movaps  %xmm1, entry_area+XMM+0x10(%rip)
     movaps  %xmm2, entry_area+XMM+0x20(%rip)
@@ -175,13 +165,14 @@ task_switched_clear:
     popq    %rbx
     ret
 
-load_exit_cr3:
+unusual_exit:
+    movq    entry_area+EXIT_CR3(%rip), %rbx
+    testq   %rbx, %rbx
+    jz      1f
     movq    %rbx, %cr3
-    jmp     exit_cr3_loaded
-
-clear_task_switched:
-    clts
-    jmp     task_switched_clear
+    /* Compiled code uses SSE: with TS set its first move would be a #NM in the host. */
+1:  clts
+    jmp     exit_prepared
 
 /*
  * A system call whose handler is known here: the frame goes onto the guest kernel's stack and the handler
@@ -194,21 +185,22 @@ clear_task_switched:
  */
 syscall_begin:
 .macro DIRECT_SYSCALL interrupts
-    testb   $2, FRAME_CS(%rsp)
+    movl    FRAME_CS(%rsp), %r12d
+    testb   $2, %r12b
     jz      syscall_the_long_way
     movl    FRAME_EFLAGS(%rsp), %r8d
-    testl   $(EFLAGS_TF | 1 << EFLAGS_VM_BIT), %r8d
+    testl   $NOT_HANDLER_FLAGS, %r8d
     jnz     syscall_the_long_way
     movq    entry_area+SYSCALL_IRQ_ENABLED(%rip), %r10
     movl    entry_area+SYSCALL_FRAME+FRAME_RSP(%rip), %r9d
+    /* The processor's IF is always set; the guest's own takes its place. */
     movl    (%r10), %r11d
     andl    $EFLAGS_IF, %r11d
-    andl    $FRAME_FLAGS, %r8d
-    orl     %r8d, %r11d
+    orl     $FRAME_FLAGS, %r11d
+    andl    %r8d, %r11d
+    movl    %r12d, 4(%r9)
     movl    (%rsp), %r12d
     movl    %r12d, 0(%r9)
-    movl    FRAME_CS(%rsp), %r12d
-    movl    %r12d, 4(%r9)
     movl    %r11d, 8(%r9)
     movl    FRAME_RSP(%rsp), %r12d
     movl    %r12d, 12(%r9)
@@ -217,8 +209,6 @@ syscall_begin:
     .ifc \interrupts, off
     movl    $0, (%r10)
     .endif
-    andl    $HANDLER_FLAGS, %r8d
-    orl     $FORCED_FLAGS, %r8d
     movl    %r8d, entry_area+SYSCALL_FRAME+FRAME_EFLAGS(%rip)
     incq    entry_area+SYSCALLS(%rip)
     leaq    entry_area+SYSCALL_FRAME(%rip), %rsp
@@ -262,11 +252,9 @@ exit_ring0:
     cmpq    %rax, EIP-VECTOR+8(%rsp)
     jae     not_an_entry_fault
     /* The guest's registers are still where the entry read them from; only what was refused is new. */
-    movl    8(%rsp), %eax
     movl    ERROR-VECTOR+8(%rsp), %ecx
-    movl    %eax, entry_area+REGISTERS+VECTOR(%rip)
+    movl    $REFUSED, entry_area+REGISTERS+VECTOR(%rip)
     movl    %ecx, entry_area+REGISTERS+ERROR(%rip)
-    movl    $1, %eax
     jmp     leave_guest
 
 not_an_entry_fault:

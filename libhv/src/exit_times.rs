@@ -5,7 +5,6 @@
 //! from its devices, and from whoever kicks it.
 
 use core::fmt;
-use hv_abi::lguest::TRAP_HYPERCALL;
 use hv_hw::clock::tsc;
 use hv_hw::switch::HwExit;
 
@@ -33,7 +32,7 @@ impl Kind {
     /// `eax`: the guest's, which is the number of a hypercall.
     pub(crate) fn of(exit: &HwExit, eax: u32) -> Self {
         match *exit {
-            HwExit::Trap { vector, .. } if vector == TRAP_HYPERCALL => Kind::Call(eax),
+            HwExit::Hypercall => Kind::Call(eax),
             HwExit::Trap { vector, .. } if usize::from(vector) < TRAPS => Kind::Trap(vector),
             HwExit::Trap { .. } => Kind::Software,
             HwExit::Interrupt(_) | HwExit::Refused => Kind::Interrupt,

@@ -6,7 +6,6 @@ use crate::kick::Kicker;
 use crate::ports::ClaimedPorts;
 use crate::statistics::Statistics;
 use core::time::Duration;
-use hv_abi::lguest::TRAP_HYPERCALL;
 use hv_core::address::{Gpa, Gva};
 use hv_core::clock::{Clock as _, Nanos};
 use hv_core::device::Work;
@@ -134,24 +133,30 @@ impl Guest {
             if let Some(end) = &self.ended {
                 return exit_of(end.clone());
             }
-            if self.kicker().take() {
-                return Exit::Kicked;
-            }
-            match self.turn() {
-                Ok(None) => {}
-                Ok(Some(exit)) => return exit,
+            match self.run_on() {
+                Ok(exit) => return exit,
                 Err(end) => self.end(end),
             }
         }
     }
 
+    fn run_on(&mut self) -> Result<Exit, End> {
+        loop {
+            if self.kicker().take() {
+                return Ok(Exit::Kicked);
+            }
+            if let Some(exit) = self.turn()? {
+                return Ok(exit);
+            }
+        }
+    }
+
     fn turn(&mut self) -> Result<Option<Exit>, End> {
-        let devices_moved = self.lguest.device_work() == Work::More;
         match self
             .lguest
             .before_entry(self.switch.registers(), &self.clocks)?
         {
-            Next::Enter if !devices_moved => {}
+            Next::Enter => {}
             next => {
                 let output = self.after_devices();
                 if next == Next::Halt || output.is_err() {
@@ -161,16 +166,22 @@ impl Guest {
             }
         }
         self.tell_hardware();
-        self.arm_timer();
         self.leaves_host();
         let exit = self.switch.enter();
         self.exited(&exit);
         match exit {
+            HwExit::Hypercall => {
+                let registers = self.switch.registers();
+                crash_record::note_call(registers.eax);
+                self.lguest.on_hypercall(registers, &self.clocks)?;
+                self.audit();
+                Ok(None)
+            }
             HwExit::Trap { vector, error, cr2 } => {
                 let trap = Trap { vector, error, cr2 };
-                self.note_exit(trap);
-                self.lguest
-                    .on_trap(self.switch.registers(), trap, &self.clocks)?;
+                let registers = self.switch.registers();
+                crash_record::note(registers, cr2, self.lguest.counters().reflected);
+                self.lguest.on_trap(registers, trap, &self.clocks)?;
                 self.audit();
                 Ok(self.lguest.devices_mut().take_exit())
             }
@@ -246,16 +257,6 @@ impl Guest {
         write();
     }
 
-    /// For the crash record.
-    fn note_exit(&mut self, trap: Trap) {
-        let registers = self.switch.registers();
-        if trap.vector == TRAP_HYPERCALL {
-            crash_record::note_call(registers.eax);
-        } else {
-            crash_record::note(registers, trap.cr2, self.lguest.counters().reflected);
-        }
-    }
-
     /// The guest never runs again; its registers and memory stay as they are.
     fn end(&mut self, end: End) {
         self.leaves_host();
@@ -315,24 +316,28 @@ impl Guest {
 
     /// Brings the processor up to date with what the personality and the shadow decided.
     fn tell_hardware(&mut self) {
-        let changes = self.lguest.take_changes();
-        if !changes.is_empty() {
-            self.apply(changes);
+        if self.lguest.has_changes() {
+            self.apply();
         }
-        let switched = self.space.show(self.lguest.mmu().root());
         match self.lguest.mmu_mut().take_invalidation() {
-            _ if switched => self.switch.flush(),
             Invalidation::None => {}
             Invalidation::Pages(pages) => {
                 pages
                     .iter()
                     .for_each(|page: &Gva| self.switch.flush_page(page.raw()));
             }
-            Invalidation::All => self.switch.flush(),
+            Invalidation::All => {
+                self.space.show(self.lguest.mmu().root());
+                self.switch.flush();
+            }
         }
+        #[cfg(feature = "audit")]
+        assert_eq!(self.space.shown(), self.lguest.mmu().root());
     }
 
-    fn apply(&mut self, changes: Changes) {
+    #[inline(never)]
+    fn apply(&mut self) {
+        let changes = self.lguest.take_changes();
         if changes.contains(Changes::GDT) {
             self.switch.load_gdt(self.lguest.gdt());
         }
@@ -351,6 +356,9 @@ impl Guest {
                     Ts::Set => TaskSwitched::Set,
                     Ts::Clear => TaskSwitched::Clear,
                 });
+        }
+        if changes.contains(Changes::CLOCK) {
+            self.arm_timer();
         }
     }
 

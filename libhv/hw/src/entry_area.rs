@@ -31,9 +31,9 @@ pub struct EntryArea {
     pub xmm: [Xmm; 8],
     /// The host's stack pointer while the guest runs.
     pub host_rsp: u64,
-    /// What to load into CR3 on entry; 0 leaves it alone (shared mode).
+    /// What to load into CR3 on entry; 0 leaves it alone (shared mode). See [`Unusual::isolated`].
     pub entry_cr3: u64,
-    /// What to load into CR3 on exit; 0 leaves it alone (shared mode).
+    /// What to load into CR3 on exit; as above.
     pub exit_cr3: u64,
     /// What `iretq` loads to start the guest's system call handler: EIP, CS, EFLAGS, ESP and SS.
     pub syscall_frame: [u64; 5],
@@ -47,10 +47,21 @@ pub struct EntryArea {
     pub nmi_count: AtomicU64,
     /// Machine checks survived; as above.
     pub mce_count: AtomicU64,
+    /// What entries and exits do beyond the usual.
+    pub unusual: Unusual,
+}
+
+/// Bytes that are 0 usually: all of them are one test on entry, and the first two one on exit.
+#[repr(C, align(4))]
+pub struct Unusual {
     /// Not 0: the guest runs with CR0.TS set.
     pub task_switched: u8,
+    /// Not 0: CR3 is loaded, both ways.
+    pub isolated: u8,
     /// Not 0: the next entry loads DS, ES, FS and GS from the registers.
     pub reload_segments: u8,
+    /// Nothing.
+    pub reserved: u8,
 }
 
 /// The processor aligns RSP0 down to 16 before it pushes; the frame has to end there.

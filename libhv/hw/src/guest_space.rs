@@ -36,18 +36,17 @@ impl GuestSpace {
         self.pml4.address()
     }
 
-    /// Puts the shadow of another root in place. `true`: it was another one, and the processor still
-    /// knows translations of the old.
-    #[must_use]
-    pub fn show(&mut self, root: Option<Hpa>) -> bool {
-        if root == self.root {
-            return false;
-        }
+    /// The shadow that is in place.
+    pub fn shown(&self) -> Option<Hpa> {
+        self.root
+    }
+
+    /// Puts the shadow of a root in place. The processor still knows translations of the one before.
+    pub fn show(&mut self, root: Option<Hpa>) {
         self.root = root;
         let entry = root.map_or(0, |root| root.raw() | OPEN);
         let table: NonNull<u64> = direct_map::pointer(self.pml4.address()).cast();
         // SAFETY: the table is owned; only the processor reads it beside us.
         unsafe { table.add(GUEST_SLOT).write_volatile(entry) };
-        true
     }
 }

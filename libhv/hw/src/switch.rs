@@ -37,19 +37,26 @@ global_asm!(
     host_rsp = const offset_of!(EntryArea, host_rsp),
     entry_cr3 = const offset_of!(EntryArea, entry_cr3),
     exit_cr3 = const offset_of!(EntryArea, exit_cr3),
-    task_switched = const offset_of!(EntryArea, task_switched),
-    reload_segments = const offset_of!(EntryArea, reload_segments),
+    task_switched = const offset_of!(EntryArea, unusual.task_switched),
+    reload_segments = const offset_of!(EntryArea, unusual.reload_segments),
+    unusual_entry = const offset_of!(EntryArea, unusual),
+    unusual_exit = const offset_of!(EntryArea, unusual),
     syscall_frame = const offset_of!(EntryArea, syscall_frame),
     syscall_irq_enabled = const offset_of!(EntryArea, syscall_irq_enabled),
     syscalls = const offset_of!(EntryArea, syscalls),
     frame_flags = const eflags::FRAME,
-    handler_flags = const eflags::HANDLER,
-    forced_flags = const eflags::FORCED,
+    not_handler_flags = const !(eflags::HANDLER | eflags::FORCED),
+    refused = const REFUSED,
     idle_vector = const offset_of!(EntryArea, idle_vector),
     nmi_count = const offset_of!(EntryArea, nmi_count),
     mce_count = const offset_of!(EntryArea, mce_count),
     options(att_syntax)
 );
+
+const HYPERCALL: u32 = TRAP_HYPERCALL as u32;
+const PAGE_FAULT: u32 = 14;
+/// In the place of a vector: the processor refused to load the guest's state.
+const REFUSED: u32 = 256;
 
 /// SYSENTER's code selector; 0 makes the instruction a #GP (Intel SDM volume 2, SYSENTER).
 const IA32_SYSENTER_CS: u32 = 0x174;
@@ -70,7 +77,9 @@ const SYSCALL_FRAME_BYTES: u32 = 20;
 /// Why the guest stopped running.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HwExit {
-    /// A trap or software interrupt: vectors 0 to 31, and gates that the guest opened.
+    /// `int $0x1f`.
+    Hypercall,
+    /// Another trap or software interrupt: vectors 0 to 31, and gates that the guest opened.
     Trap {
         /// Vector.
         vector: u8,
@@ -164,6 +173,7 @@ impl Switch {
                 unsafe {
                     (*area).entry_cr3 = guest_root.raw();
                     (*area).exit_cr3 = host_root.raw();
+                    (*area).unusual.isolated = 1;
                 }
             }
         }
@@ -172,7 +182,7 @@ impl Switch {
 
     fn reload_segments(&mut self, reload: u8) {
         // SAFETY: the switcher alone uses this byte beside us, and it does not run.
-        unsafe { (*entry_area.get()).reload_segments = reload }
+        unsafe { (*entry_area.get()).unusual.reload_segments = reload }
     }
 
     fn set_control_registers(&self) {
@@ -217,7 +227,6 @@ impl Switch {
 
     /// Tour 3. Runs the guest until something needs the host. EFLAGS must have been sanitised.
     pub fn enter(&mut self) -> HwExit {
-        let refused: u32;
         // SAFETY: the entry area is set up (`take`); the guest's PML4 maps the switcher and the
         // entry area, and beside them nothing of the host below 4 GiB; the host comes back by
         // `leave_guest` with its stack, RBX and RBP as they were. Interrupts are off here and on
@@ -225,38 +234,32 @@ impl Switch {
         unsafe {
             asm!(
                 "call enter_guest",
-                out("eax") refused,
                 out("r12") _, out("r13") _, out("r14") _, out("r15") _,
                 clobber_abi("C"),
             );
         }
-        if refused != 0 {
-            return HwExit::Refused;
-        }
         let registers = self.registers();
-        let vector = registers.vector as u8;
-        if vector == TRAP_HYPERCALL {
+        let vector = registers.vector;
+        if vector == HYPERCALL {
             // Most exits are, and they need no look at the others.
-            return HwExit::Trap {
-                vector,
-                error: 0,
-                cr2: 0,
-            };
+            return HwExit::Hypercall;
         }
+        let error = registers.error;
         match vector {
-            14 => HwExit::Trap {
-                vector,
-                error: registers.error,
+            PAGE_FAULT => HwExit::Trap {
+                vector: vector as u8,
+                error,
                 cr2: Cr2::read_raw(),
             },
             // The guest's system calls, Plan 9's and Linux's; the host's interrupt controllers never use
             // these vectors.
             0..32 | 0x40 | 0x80 => HwExit::Trap {
-                vector,
-                error: registers.error,
+                vector: vector as u8,
+                error,
                 cr2: 0,
             },
-            _ => HwExit::Interrupt(vector),
+            REFUSED => HwExit::Refused,
+            _ => HwExit::Interrupt(vector as u8),
         }
     }
 
@@ -283,7 +286,7 @@ impl Switch {
     /// the guest's, unless the registers hold newer ones that have not been loaded yet.
     pub fn save_segments(&mut self) {
         // SAFETY: the switcher alone uses this byte beside us, and it does not run.
-        if unsafe { (*entry_area.get()).reload_segments } != 0 {
+        if unsafe { (*entry_area.get()).unusual.reload_segments } != 0 {
             return;
         }
         let (ds, es, fs, gs): (u16, u16, u16, u16);
@@ -358,7 +361,7 @@ impl Switch {
     /// Sets the CR0.TS of the guest.
     pub fn set_task_switched(&mut self, ts: TaskSwitched) {
         // SAFETY: the switcher alone uses this byte beside us, and it does not run.
-        unsafe { (*entry_area.get()).task_switched = (ts == TaskSwitched::Set) as u8 }
+        unsafe { (*entry_area.get()).unusual.task_switched = (ts == TaskSwitched::Set) as u8 }
     }
 
     /// Forgets every translation of the guest. In isolated mode each entry does so anyway.

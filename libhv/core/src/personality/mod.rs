@@ -42,6 +42,8 @@ impl core::fmt::Display for NoHandler {
 pub enum Next {
     /// Enter it.
     Enter,
+    /// Devices were polled: see to what they left for the host, then enter the guest.
+    Polled,
     /// It sleeps: idle until the deadline, a device or a kick, then ask again.
     Halt,
 }

@@ -16,7 +16,8 @@ pub enum Invalidation {
     None,
     /// Those of these pages.
     Pages(Vec<Gva, PAGES>),
-    /// All of the guest's, with the upper levels that the processor caches.
+    /// All of the guest's, with the upper levels that the processor caches. [`Shadow::root`](super::Shadow::root) may
+    /// have changed, and only then.
     All,
 }
 

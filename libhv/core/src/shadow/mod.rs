@@ -197,8 +197,13 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         self.tables.address(self.current_table?)
     }
 
-    /// The guest is about to run again: what the processor has to forget before. A root that differs from the one
-    /// it last ran on has to be loaded in any case.
+    /// The shadow of the current root is another one, or gone.
+    fn run_on(&mut self, table: Option<TableId>) {
+        self.current_table = table;
+        self.invalidation.add_all();
+    }
+
+    /// The guest is about to run again: what the processor has to forget before.
     pub fn take_invalidation(&mut self) -> Invalidation {
         self.exit.began = self.tables.effort();
         match self.invalidation {
@@ -300,9 +305,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     fn drop_all(&mut self) {
         self.tables.free_all();
         self.roots.clear();
-        self.current_table = None;
+        self.run_on(None);
         self.shared = [None; QUARTERS as usize];
-        self.invalidation.add_all();
         self.statistics.flushed = self.statistics.flushed.wrapping_add(1);
     }
 

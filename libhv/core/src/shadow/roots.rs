@@ -107,7 +107,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         self.current = root;
         // Whether a root is known depends on which is the current one.
         self.tables.forget_announced();
-        self.current_table = self.tables.find(Mirror::Root(table));
+        self.run_on(self.tables.find(Mirror::Root(table)));
         match self.current_table {
             Some(id) => {
                 self.roots.remove(&mut self.tables, id);
@@ -133,7 +133,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         let id = self.create(mirror)?;
         self.tables.hold(id);
         self.roots.push(&mut self.tables, id);
-        self.current_table = Some(id);
+        self.run_on(Some(id));
         // What all roots share is there from the start: a new address space faults on nothing of it.
         for quarter in 0..QUARTERS {
             if let Some(shared) = self.shared_directory(quarter) {

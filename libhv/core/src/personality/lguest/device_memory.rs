@@ -209,7 +209,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             Place::Register(part) => part.write(regs, value),
             Place::Device(at, width) => {
                 match self.devices.memory_write(&self.memory, at, width, value) {
-                    Ok(work) => self.attention = self.attention.and(work),
+                    Ok(work) => self.interrupts.note_work(work),
                     Err(NoDevice) => return Ok(Err(NoDevice)),
                 }
             }

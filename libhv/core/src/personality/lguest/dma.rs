@@ -146,7 +146,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             self.print_sections(&sections)?
         } else {
             let reply = self.free_buffer(key)?;
-            self.attention = Work::More;
+            self.interrupts.note_work(Work::More);
             (self.devices).dma_send(&self.memory, key, &sections, reply)
         };
         if used != 0 || key == dma::CONSOLE_KEY {
@@ -213,7 +213,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             self.memory.read(place, chunk)?;
             self.devices.console_write(chunk);
             // A slow far end takes the rest later.
-            self.attention = Work::More;
+            self.interrupts.note_work(Work::More);
             place = place.wrapping_add(count as u64);
             rest = rest.saturating_sub(count);
         }

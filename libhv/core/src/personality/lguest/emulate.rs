@@ -7,7 +7,7 @@
 
 use super::decode::{Code, Operation, Port, Segment};
 use super::trap::GENERAL_PROTECTION;
-use super::{Activity, Lguest};
+use super::Lguest;
 use crate::address::{Gva, PAGE_SIZE};
 use crate::device::{Devices, Width};
 use crate::kill::Kill;
@@ -92,7 +92,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
                 let value = regs.eax & width.ones();
                 let work =
                     (self.devices).port_write(&self.memory, number(port, regs), width, value);
-                self.attention = self.attention.and(work);
+                self.interrupts.note_work(work);
             }
             Operation::Nothing | Operation::WriteControl => {}
             Operation::Halt => self.halt(regs)?,
@@ -152,7 +152,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     fn halt(&mut self, regs: &Registers) -> Result<(), Kill> {
         match self.data {
             Some(shared) if shared.interrupts_enabled(&self.memory)? => {
-                self.activity = Activity::Halted;
+                self.interrupts.halt();
                 Ok(())
             }
             _ => Err(Kill::Stopped(regs.eip)),

@@ -55,7 +55,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         shared.write_time(&self.memory, clock.wall())?;
 
         self.data = Some(shared);
-        self.cursor = Cursor::default();
+        self.cursor = Cursor::new(shared.field(layout.hcall_status));
         self.syscall_vector = kernel.syscall_vector;
         self.note_syscall_changed();
         // Until now the boundary between user and kernel tables was not known, so what was

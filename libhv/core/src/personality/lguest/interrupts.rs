@@ -2,7 +2,7 @@
 
 use super::data::{Data, Noirq};
 use super::gates::Gate;
-use super::{Activity, Lguest};
+use super::{Changes, Lguest};
 use crate::address::Gva;
 use crate::clock::{Clock, Nanos};
 use crate::device::{Devices, Work};
@@ -21,23 +21,88 @@ const RECHECK: u64 = 1_000_000;
 /// Vector of the debug trap.
 const DEBUG: u8 = 1;
 
+/// What has to be looked at before the guest is entered. Usually nothing, which is one test on the way of every
+/// entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Waiting(u8);
+
+impl Waiting {
+    /// Devices or the clock may have something for the guest.
+    const DEVICES: Self = Self(1 << 0);
+    /// An interrupt is pending.
+    const INTERRUPT: Self = Self(1 << 1);
+    /// An instruction that the host carried out ran under TF: its debug trap is due.
+    const SINGLE_STEP: Self = Self(1 << 2);
+    /// The guest sleeps in HALT.
+    const WAKING: Self = Self(1 << 3);
+
+    const fn contains(self, what: Self) -> bool {
+        self.0 & what.0 != 0
+    }
+
+    fn add(&mut self, what: Self) {
+        self.0 |= what.0;
+    }
+
+    fn remove(&mut self, what: Self) {
+        self.0 &= !what.0;
+    }
+}
+
 /// What waits to be delivered.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Interrupts {
+    waiting: Waiting,
     /// One bit an interrupt, raised and not delivered.
     pending: u32,
     /// When the timer's interrupt is to be raised.
     clock_event: Option<Nanos>,
     /// What the host last wrote to `irq_pending`.
     announced: u32,
-    /// An instruction that the host carried out ran under TF: its debug trap is due.
-    single_step: bool,
+}
+
+impl Default for Interrupts {
+    /// Of a guest that has not run yet.
+    fn default() -> Self {
+        Self {
+            waiting: Waiting::DEVICES,
+            pending: 0,
+            clock_event: None,
+            announced: 0,
+        }
+    }
 }
 
 impl Interrupts {
     /// Raises a device's interrupt; `irq` is below 32.
     pub(super) fn raise(&mut self, irq: u32) {
-        self.pending |= 1_u32.wrapping_shl(irq);
+        self.add_pending(1_u32.wrapping_shl(irq));
+    }
+
+    fn add_pending(&mut self, irqs: u32) {
+        self.pending |= irqs;
+        if self.pending != 0 {
+            self.waiting.add(Waiting::INTERRUPT);
+        }
+    }
+
+    fn delivered(&mut self, irqs: u32) {
+        self.pending &= !irqs;
+        if self.pending == 0 {
+            self.waiting.remove(Waiting::INTERRUPT);
+        }
+    }
+
+    /// The guest has done something with a device.
+    pub(super) fn note_work(&mut self, work: Work) {
+        if work == Work::More {
+            self.waiting.add(Waiting::DEVICES);
+        }
+    }
+
+    /// The guest sleeps until something comes for it.
+    pub(super) fn halt(&mut self) {
+        self.waiting.add(Waiting::WAKING);
     }
 
     /// SET_CLOCKEVENT: one shot, `delta` nanoseconds from `now`; 0 cancels. The old one is replaced.
@@ -52,13 +117,15 @@ impl Interrupts {
     /// The host carried out an instruction for the guest. The processor saw none, so under TF it
     /// would trap one instruction late.
     pub(super) fn note_single_step(&mut self, regs: &Registers) {
-        self.single_step |= regs.eflags & eflags::TF != 0;
+        if regs.eflags & eflags::TF != 0 {
+            self.waiting.add(Waiting::SINGLE_STEP);
+        }
     }
 
     fn raise_due_event(&mut self, clock: &impl Clock) {
         if self.clock_event.is_some_and(|due| due <= clock.now()) {
             self.clock_event = None;
-            self.pending |= TIMER;
+            self.add_pending(TIMER);
         }
     }
 }
@@ -75,12 +142,16 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
 
     /// An interrupt of the host's came: its timer or a device may have something for the guest.
     pub fn host_event(&mut self) {
-        self.attention = Work::More;
+        self.interrupts.note_work(Work::More);
+        self.changes.add(Changes::CLOCK);
     }
 
     /// Whether devices have work left, so that a sleeping guest's host must not sleep.
     pub fn device_work(&self) -> Work {
-        self.attention
+        match self.interrupts.waiting.contains(Waiting::DEVICES) {
+            true => Work::More,
+            false => Work::Done,
+        }
     }
 
     /// When the timer's interrupt is due.
@@ -91,7 +162,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// Whether an interrupt waits for the guest to do something that it does not announce; then
     /// [`Lguest::deadline`] is nearer than the clock event.
     pub fn needs_recheck(&self) -> bool {
-        self.interrupts.pending != 0 && self.data.is_some() && self.activity == Activity::Running
+        self.interrupts.pending != 0 && self.data.is_some() && !self.interrupts.waiting.contains(Waiting::WAKING)
     }
 
     /// When the host has to get in at the latest, even if the guest runs on.
@@ -108,16 +179,31 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// and flags that are safe to load. Call it before every entry, and again whenever a sleeping
     /// guest might have a reason to wake. Devices and the clock are looked at only after something
     /// happened to them: the guest used a port, or [`Lguest::host_event`].
+    #[inline(always)]
     pub fn before_entry(&mut self, regs: &mut Registers, clock: &impl Clock) -> Result<Next, End> {
-        if self.attention == Work::More {
+        let next = match self.interrupts.waiting.0 {
+            0 => Next::Enter,
+            _ => self.see_to_waiting(regs, clock)?,
+        };
+        regs.sanitise_eflags();
+        Ok(next)
+    }
+
+    #[inline(never)]
+    fn see_to_waiting(&mut self, regs: &mut Registers, clock: &impl Clock) -> Result<Next, End> {
+        let mut next = Next::Enter;
+        if self.interrupts.waiting.contains(Waiting::DEVICES) {
             if self.generation.devices == DeviceBus::Dma {
                 self.feed_devices()?;
             }
-            self.attention = self.devices.poll(&self.memory);
-            self.interrupts.pending |= self.devices.take_interrupts() & !TIMER;
+            self.interrupts.waiting.remove(Waiting::DEVICES);
+            let work = self.devices.poll(&self.memory);
+            self.interrupts.note_work(work);
+            (self.interrupts).add_pending(self.devices.take_interrupts() & !TIMER);
             self.interrupts.raise_due_event(clock);
+            next = Next::Polled;
         }
-        if self.interrupts.single_step {
+        if self.interrupts.waiting.contains(Waiting::SINGLE_STEP) {
             self.deliver_single_step(regs)?;
         }
         if self.interrupts.pending != 0
@@ -125,17 +211,19 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         {
             self.consider_interrupt(regs, shared, clock)?;
         }
-        regs.sanitise_eflags();
-        match self.activity {
-            Activity::Running => Ok(Next::Enter),
-            Activity::Halted => Ok(Next::Halt),
+        if self.needs_recheck() {
+            self.changes.add(Changes::CLOCK);
         }
+        if self.interrupts.waiting.contains(Waiting::WAKING) {
+            next = Next::Halt;
+        }
+        Ok(next)
     }
 
     fn deliver_single_step(&mut self, regs: &mut Registers) -> Result<(), Kill> {
-        self.interrupts.single_step = false;
+        self.interrupts.waiting.remove(Waiting::SINGLE_STEP);
         // A debug trap ends `hlt` as any other event does.
-        self.activity = Activity::Running;
+        self.interrupts.waiting.remove(Waiting::WAKING);
         self.reflect_debug(regs)
     }
 
@@ -169,8 +257,8 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             // The re-check finds the guest past its `iret` (LG-139).
             return Ok(());
         }
-        if self.activity == Activity::Halted {
-            self.activity = Activity::Running;
+        if self.interrupts.waiting.contains(Waiting::WAKING) {
+            self.interrupts.waiting.remove(Waiting::WAKING);
             // HALT means "enable and wait": without this the guest would sleep for ever.
             shared.set_irq_enabled(&self.memory, IF)?;
         } else if !shared.interrupts_enabled(&self.memory)? {
@@ -184,7 +272,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             return self.announce(shared, candidates & !lowest);
         };
         self.deliver(regs, shared, gate)?;
-        self.interrupts.pending &= !lowest;
+        self.interrupts.delivered(lowest);
         self.counters.interrupts = self.counters.interrupts.wrapping_add(1);
         self.announce(shared, candidates & !lowest)
     }

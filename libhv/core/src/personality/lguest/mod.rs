@@ -42,7 +42,7 @@ pub use operands::prepare_decoder;
 
 use super::{End, Mmu, Ts};
 use crate::address::Gpa;
-use crate::device::{Devices, Work};
+use crate::device::Devices;
 use crate::generation::Choice;
 use crate::kill::{Hint, Kill};
 use crate::load::boot_tables::Plan;
@@ -75,8 +75,10 @@ impl Changes {
     pub const TS: Changes = Changes(1 << 2);
     /// [`Lguest::direct_syscall`] has a different answer; it may also after the first two.
     pub const SYSCALL: Changes = Changes(1 << 3);
+    /// [`Lguest::deadline`] may be earlier than it was.
+    pub const CLOCK: Changes = Changes(1 << 4);
     /// Everything: where a new guest starts.
-    pub const ALL: Changes = Changes(15);
+    pub const ALL: Changes = Changes(31);
 
     /// Whether there is nothing to tell.
     pub const fn is_empty(self) -> bool {
@@ -96,13 +98,6 @@ impl Changes {
     fn add(&mut self, change: Changes) {
         self.0 |= change.0;
     }
-}
-
-/// Whether the guest runs or sleeps in HALT.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Activity {
-    Running,
-    Halted,
 }
 
 /// One guest's virtual processor.
@@ -143,9 +138,6 @@ pub struct Lguest<M, U, D> {
     /// The guest's DR6, as far as there is one: BS after a reflected single step.
     debug_status: u32,
     interrupts: Interrupts,
-    activity: Activity,
-    /// Whether devices or the clock may have something for the guest.
-    attention: Work,
     nesting: Nesting,
     changes: Changes,
     counters: Counters,
@@ -181,8 +173,6 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             cr2: 0,
             debug_status: 0,
             interrupts: Interrupts::default(),
-            activity: Activity::Running,
-            attention: Work::More,
             nesting: Nesting::default(),
             changes: Changes::ALL,
             counters: Counters::default(),
@@ -259,6 +249,12 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// CR0.TS as the guest wants it.
     pub fn task_switched(&self) -> Ts {
         self.ts
+    }
+
+    /// Whether [`Lguest::take_changes`] has something to tell.
+    #[inline]
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
     }
 
     /// What changed since this was last asked.

@@ -23,7 +23,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         }
         let start = Gpa::from(at);
         if let Some(work) = self.devices.notify(&self.memory, start) {
-            self.attention = self.attention.and(work);
+            self.interrupts.note_work(work);
             return Ok(());
         }
         let ram = self.memory.ram_frames().start().raw();
@@ -46,7 +46,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             let text = chunk.split(|&byte| byte == 0).next().unwrap_or_default();
             self.devices.console_write(text);
             // A slow far end takes the rest later.
-            self.attention = Work::More;
+            self.interrupts.note_work(Work::More);
             place = place.wrapping_add(length as u64);
             if text.len() < length || place.raw() >= end {
                 return Ok(());

@@ -12,13 +12,29 @@ use crate::memory::{BadAddress, GuestMemory};
 use crate::personality::{End, LeafChange, Mmu};
 use hv_abi::lguest::{Generation, Hypercall, Slot, data};
 
-/// Index of the slot that is due next. The host keeps it; the guest's counter is its own affair.
+/// The slot that is due next. The host keeps it; the guest's counter is its own affair.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Cursor(u32);
+pub(super) struct Cursor {
+    index: u32,
+    /// Where the slots' status bytes are.
+    status: Gpa,
+    /// Where its own is: every hypercall asks.
+    due: Gpa,
+}
 
 impl Cursor {
+    /// At the first slot of a ring with status bytes at `status`.
+    pub(super) fn new(status: Gpa) -> Self {
+        Self {
+            index: 0,
+            status,
+            due: status,
+        }
+    }
+
     fn advance(&mut self, slots: usize) {
-        self.0 = self.0.wrapping_add(slots as u32) % data::RING_SLOTS;
+        self.index = self.index.wrapping_add(slots as u32) % data::RING_SLOTS;
+        self.due = self.status.wrapping_add(self.index.into());
     }
 }
 
@@ -42,13 +58,16 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         let Some(shared) = self.data else {
             return Ok(Drained::Nothing);
         };
-        // Most calls find the ring empty: one byte says so.
-        let status = self.generation.data.hcall_status;
-        let first = shared.field(status.wrapping_add(self.cursor.0));
-        if self.memory.read_u8(first).map_err(Kill::from)? == data::SLOT_EMPTY {
+        if self.is_ring_empty()? {
             return Ok(Drained::Nothing);
         }
         self.drain_ready_slots(shared, clock)
+    }
+
+    /// Whether nothing is queued in the ring that there is: one byte says so.
+    #[inline(always)]
+    pub(super) fn is_ring_empty(&self) -> Result<bool, Kill> {
+        Ok(self.memory.read_u8(self.cursor.due)? == data::SLOT_EMPTY)
     }
 
     #[inline(never)]
@@ -89,25 +108,22 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
                 break;
             }
         }
-        let status = shared.field(generation.data.hcall_status);
-        self.mark_empty(status, first, self.ring.done)?;
+        self.mark_empty(first, self.ring.done)?;
         Ok(drained)
     }
 
     /// Tells the guest that so many slots, from `first` on, are free again. It cannot look in
     /// between, so they are written together.
-    fn mark_empty(&self, status: Gpa, first: Cursor, slots: usize) -> Result<(), Kill> {
+    fn mark_empty(&self, first: Cursor, slots: usize) -> Result<(), Kill> {
         const EMPTY: [u8; data::RING_SLOTS as usize] = [data::SLOT_EMPTY; _];
-        let first = first.0;
-        let up_to_the_end = data::RING_SLOTS.wrapping_sub(first) as usize;
+        let up_to_the_end = data::RING_SLOTS.wrapping_sub(first.index) as usize;
         let (here, wrapped) = EMPTY
             .get(..slots)
             .unwrap_or(&EMPTY)
             .split_at(slots.min(up_to_the_end));
-        self.memory
-            .write(status.wrapping_add(u64::from(first)), here)?;
+        self.memory.write(first.due, here)?;
         if !wrapped.is_empty() {
-            self.memory.write(status, wrapped)?;
+            self.memory.write(first.status, wrapped)?;
         }
         Ok(())
     }
@@ -145,9 +161,9 @@ impl Ring {
     ) -> Result<(), BadAddress> {
         let layout = &generation.data;
         let mut status = [data::SLOT_EMPTY; data::RING_SLOTS as usize];
-        memory.read(shared.field(layout.hcall_status), &mut status)?;
+        memory.read(due.status, &mut status)?;
         let is_ready = |status: &&u8| **status != data::SLOT_EMPTY;
-        let (wrapped, here) = status.split_at_checked(due.0 as usize).unwrap_or_default();
+        let (wrapped, here) = status.split_at_checked(due.index as usize).unwrap_or_default();
         let ready_here = here.iter().take_while(is_ready).count();
         let ready_wrapped = match ready_here == here.len() {
             true => wrapped.iter().take_while(is_ready).count(),
@@ -162,7 +178,7 @@ impl Ring {
             .split_at_mut_checked(bytes(ready_here))
             .unwrap_or_default();
         memory.read(
-            shared.field(layout.hcalls.wrapping_add(due.0.wrapping_mul(size))),
+            shared.field(layout.hcalls.wrapping_add(due.index.wrapping_mul(size))),
             here,
         )?;
         if !wrapped.is_empty() {

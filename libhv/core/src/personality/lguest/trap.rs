@@ -32,6 +32,15 @@ fn frame_error(trap: Trap) -> Option<u32> {
     matches!(trap.vector, 8 | 10..=14 | 17).then_some(trap.error)
 }
 
+/// Some processors let an `iret` at ring 1 enter virtual-8086 mode, where CS is a number of the guest's
+/// choosing and says nothing about privilege.
+pub(super) fn refuse_virtual_8086(regs: &Registers) -> Result<(), Kill> {
+    match regs.eflags & eflags::VM {
+        0 => Ok(()),
+        _ => Err(Kill::Virtual8086(regs.eip)),
+    }
+}
+
 impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// Settles the trap that ended an entry (5.3), or says how the guest ended.
     pub fn on_trap(
@@ -40,16 +49,11 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         trap: Trap,
         clock: &impl Clock,
     ) -> Result<(), End> {
-        count(&mut self.counters.exits, u32::from(trap.vector));
-        // Some processors let an `iret` at ring 1 enter virtual-8086 mode, where CS is a number of
-        // the guest's choosing and says nothing about privilege.
-        if regs.eflags & eflags::VM != 0 {
-            return Err(Kill::Virtual8086(regs.eip).into());
-        }
         if trap.vector == TRAP_HYPERCALL {
-            // Most are: not one of many.
-            return self.hypercall(regs, clock);
+            return self.on_hypercall(regs, clock);
         }
+        count(&mut self.counters.exits, u32::from(trap.vector));
+        refuse_virtual_8086(regs)?;
         match trap.vector {
             PAGE_FAULT => self.page_fault(regs, trap, clock),
             GENERAL_PROTECTION => Ok(self.general_protection(regs, trap.error)?),

@@ -573,7 +573,11 @@ impl Machine {
 
     pub(super) fn enter(&mut self) -> Result<Next, End> {
         self.guest.host_event();
-        self.guest.before_entry(&mut self.regs, &self.clock)
+        match self.guest.before_entry(&mut self.regs, &self.clock) {
+            // What devices left is the host's business.
+            Ok(Next::Polled) => Ok(Next::Enter),
+            next => next,
+        }
     }
 
     /// #GP(0) on `code`, which the guest has at EIP.
