@@ -76,6 +76,24 @@ pub trait GuestMemory {
     /// Writes a 32-bit word at any alignment.
     fn write_u32(&self, at: Gpa, value: u32) -> Result<(), BadAddress>;
 
+    /// Writes 32-bit words one after the other, at any alignment. On error nothing is written.
+    fn write_words(&self, at: Gpa, words: &[u32]) -> Result<(), BadAddress> {
+        let length = words.len().saturating_mul(4);
+        if !self.contains(at, length as u64) {
+            return Err(BadAddress {
+                at,
+                length,
+                access: Access::Write,
+            });
+        }
+        let mut place = at;
+        for word in words {
+            self.write_u32(place, *word)?;
+            place = place.wrapping_add(4);
+        }
+        Ok(())
+    }
+
     /// Atomically replaces the aligned word at `at` if it still holds `current`. `Ok(false)`: it
     /// did not, and nothing was written. `at` is rounded down to a multiple of four.
     fn compare_exchange_u32(&self, at: Gpa, current: u32, new: u32) -> Result<bool, BadAddress>;

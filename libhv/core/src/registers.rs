@@ -32,7 +32,6 @@ pub struct Registers {
     pub cs: u32,
     pub cs_high: u32,
     pub eflags: u32,
-    /// The processor pushes 0, and nobody writes here.
     pub eflags_high: u32,
     pub esp: u32,
     pub esp_high: u32,
@@ -77,6 +76,7 @@ impl Registers {
     /// interrupts are on, IOPL is 0 and VM, NT, RF, VIF, VIP are off.
     pub fn sanitise_eflags(&mut self) {
         self.eflags = self.eflags & eflags::GUEST | eflags::FORCED;
+        self.eflags_high = 0;
     }
 
     /// Takes back every change to what only the processor and the host may set: segments, flags and

@@ -114,7 +114,7 @@ pub fn note_call(number: u32) {
 
 /// Notes another exit of the guest's, before anything is done about it: its registers, CR2 for page faults,
 /// and the count of traps that the guest's own handlers have been given so far.
-#[inline(never)]
+#[inline]
 pub fn note(registers: &Registers, cr2: u64, reflected: u64) {
     HISTORY.note(registers, cr2, reflected);
 }

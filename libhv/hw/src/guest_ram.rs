@@ -156,6 +156,24 @@ impl GuestMemory for DirectRam {
         Ok(())
     }
 
+    #[inline]
+    fn write_words(&self, at: Gpa, words: &[u32]) -> Result<(), BadAddress> {
+        let into = self.pointer(at, size_of_val(words), Access::Write)?;
+        let into = into.cast::<u32>();
+        for (index, word) in words.iter().enumerate() {
+            // SAFETY: as in `read_u32`; the pointer stays inside the span that was checked.
+            unsafe {
+                let into = into.add(index);
+                if into.is_aligned() {
+                    into.write_volatile(*word);
+                } else {
+                    into.cast::<[u8; 4]>().write_volatile(word.to_le_bytes());
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn compare_exchange_u32(&self, at: Gpa, current: u32, new: u32) -> Result<bool, BadAddress> {
         let at = Gpa::new(at.raw() & !3);
         let word = self.pointer(at, 4, Access::Write)?.cast::<u32>();

@@ -121,14 +121,18 @@ impl TablePool for FixedPool {
         unsafe { entry(table, index).read_volatile() }
     }
 
-    fn set(&mut self, table: &mut Frame<Table>, index: TableIndex, value: u64) {
+    #[inline]
+    fn replace(&mut self, table: &mut Frame<Table>, index: TableIndex, value: u64) -> u64 {
+        let old = self.get(table, index);
         // A group with an entry in it was noted when that was written.
-        if self.get(table, index) == 0
+        if old == 0
+            && value != 0
             && let Some(number) = self.number_at(table.address())
         {
             self.cells[number].written |= 1 << (index.raw() >> GROUP_SHIFT);
         }
         // SAFETY: as in `get`. An aligned 64-bit store: the processor sees the old entry or the new.
         unsafe { entry(table, index).write_volatile(value) }
+        old
     }
 }

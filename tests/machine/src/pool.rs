@@ -73,7 +73,8 @@ impl TablePool for Pool {
         self.entries.borrow()[number(table.address())][usize::from(index.raw())]
     }
 
-    fn set(&mut self, table: &mut Frame<Table>, index: TableIndex, entry: u64) {
-        self.entries.borrow_mut()[number(table.address())][usize::from(index.raw())] = entry;
+    fn replace(&mut self, table: &mut Frame<Table>, index: TableIndex, entry: u64) -> u64 {
+        let table = &mut self.entries.borrow_mut()[number(table.address())];
+        std::mem::replace(&mut table[usize::from(index.raw())], entry)
     }
 }

@@ -165,6 +165,6 @@ pub trait TablePool {
     fn number_at(&self, address: Hpa) -> Option<usize>;
     /// Reads an entry.
     fn get(&self, table: &Frame<Table>, index: TableIndex) -> u64;
-    /// Writes an entry.
-    fn set(&mut self, table: &mut Frame<Table>, index: TableIndex, entry: u64);
+    /// Writes an entry, and returns what it was.
+    fn replace(&mut self, table: &mut Frame<Table>, index: TableIndex, entry: u64) -> u64;
 }

@@ -210,8 +210,7 @@ where
         with_shadow!(self, shadow => Mmu::new_pgtable(shadow, memory, root))
     }
 
-    // One copy for direct calls; queued ones have a loop of their own.
-    #[inline(never)]
+    #[inline(always)]
     fn set_pte(&mut self, memory: &impl GuestMemory, change: LeafChange) -> Result<(), Kill> {
         with_shadow!(self, shadow => Mmu::set_pte(shadow, memory, change))
     }

@@ -63,11 +63,11 @@ pub(super) struct Announced {
 impl Announced {
     /// A key that no announcement has.
     pub(super) const NO_KEY: u64 = u64::MAX;
-    /// Two that are like no announcement.
-    pub(super) const NONE: [Self; 2] = [Self {
+    /// One that is like no announcement.
+    pub(super) const NONE: Self = Self {
         key: Self::NO_KEY,
         target: Target::Nothing,
-    }; 2];
+    };
 
     /// A number for the 2 MiB that `gva` is in, in one root or in all.
     #[inline(always)]
@@ -101,29 +101,51 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             return Err(Kill::PteInReservedWindow(gva));
         }
         let owner = (gva < self.kernel_address).then_some(root);
-        let target = self.target(owner, gva);
-        if matches!(target, Target::UnknownRoot) {
-            return Ok(());
-        }
-        let entry = F::ENTRY.truncate(entry);
-        let in_use = entry & bits::P != 0 && entry & bits::USED != 0;
-        if in_use && entry & self.refused_leaf_flags != 0 {
-            return Err(Kill::BadPageTableEntry(entry));
-        }
-        let mapping = match in_use {
-            true => {
-                let frame = F::LEAF.check(entry, memory.device_limit())?;
-                // Device memory is never mapped (lguest-abi 7.2, step 6).
-                (frame < memory.frames()).then_some(Mapping::of(frame, entry))
-            }
-            false => None,
-        };
-        match target {
-            Target::UnknownRoot | Target::Nothing => {}
+        // Where nearly all announcements go.
+        match self.target(owner, gva) {
+            Target::UnknownRoot => Ok(()),
+            Target::Nothing => self.announced_mapping(memory, entry).map(|_| ()),
             Target::Leaf { id, table } => {
+                let mapping = self.announced_mapping(memory, entry)?;
                 let entry = mapping.and_then(|mapping| believed::<F>(memory, table, gva, mapping));
                 self.set_leaf(id, gva, entry);
+                Ok(())
             }
+            target => self.set_pte_elsewhere(memory, target, change),
+        }
+    }
+
+    /// What an announced entry maps, if anything.
+    #[inline(always)]
+    fn announced_mapping(
+        &self,
+        memory: &impl GuestMemory,
+        entry: u64,
+    ) -> Result<Option<Mapping>, Kill> {
+        let entry = F::ENTRY.truncate(entry);
+        if entry & bits::P == 0 || entry & bits::USED == 0 {
+            return Ok(None);
+        }
+        if entry & self.refused_leaf_flags != 0 {
+            return Err(Kill::BadPageTableEntry(entry));
+        }
+        let frame = F::LEAF.check(entry, memory.device_limit())?;
+        // Device memory is never mapped (lguest-abi 7.2, step 6).
+        Ok((frame < memory.frames()).then_some(Mapping::of(frame, entry)))
+    }
+
+    /// SET_PTE of a leaf in linear mode, or of one that each root has in a table of its own.
+    #[inline(never)]
+    fn set_pte_elsewhere(
+        &mut self,
+        memory: &impl GuestMemory,
+        target: Target,
+        change: LeafChange,
+    ) -> Result<(), Kill> {
+        let LeafChange { gva, entry, .. } = change;
+        let mapping = self.announced_mapping(memory, entry)?;
+        match target {
+            Target::UnknownRoot | Target::Nothing | Target::Leaf { .. } => {}
             Target::LinearLeaf(id) => self.set_leaf(id, gva, None),
             Target::EachRoot => self.for_all_roots(|shadow, root| {
                 let Some(id) = shadow.leaf_in(root, gva) else {
@@ -144,14 +166,16 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     /// Where an announcement about `gva` goes, in one root or, without an `owner`, in all.
     #[inline(always)]
     fn target(&mut self, owner: Option<Gpa>, gva: Gva) -> Target {
-        match self.tables.announced(Announced::key(owner, gva)) {
-            Some(target) => target,
+        let key = Announced::key(owner, gva);
+        let whose = match self.tables.announced(key) {
+            Some(whose) => whose,
             None => self.find_target(owner, gva),
-        }
+        };
+        self.tables.target(whose)
     }
 
     #[inline(never)]
-    fn find_target(&mut self, owner: Option<Gpa>, gva: Gva) -> Target {
+    fn find_target(&mut self, owner: Option<Gpa>, gva: Gva) -> Whose {
         let target = self.walk_to_target(owner, gva);
         let whose = match owner {
             Some(root) if self.current != Current::Root(root) => Whose::Another,
@@ -159,7 +183,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         };
         let key = Announced::key(owner, gva);
         self.tables.remember(whose, Announced { key, target });
-        target
+        whose
     }
 
     fn walk_to_target(&self, owner: Option<Gpa>, gva: Gva) -> Target {

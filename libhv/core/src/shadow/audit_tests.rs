@@ -53,8 +53,9 @@ impl TablePool for Pool {
         self.entries[number(table.address())][usize::from(index.raw())]
     }
 
-    fn set(&mut self, table: &mut Frame<Table>, index: TableIndex, entry: u64) {
-        self.entries[number(table.address())][usize::from(index.raw())] = entry;
+    fn replace(&mut self, table: &mut Frame<Table>, index: TableIndex, entry: u64) -> u64 {
+        let table = &mut self.entries[number(table.address())];
+        std::mem::replace(&mut table[usize::from(index.raw())], entry)
     }
 }
 

@@ -29,8 +29,10 @@ pub(super) struct Tables<T, S> {
     swept: usize,
     /// Entries looked at so far; wraps.
     effort: u32,
-    /// Where the last announcements went, for as long as no table changes its place.
-    announced: [Announced; 2],
+    /// Where the last announcements went, for as long as no table changes its place: about the current root or all
+    /// of them, and about another.
+    announced: Announced,
+    announced_elsewhere: Announced,
 }
 
 impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
@@ -45,29 +47,42 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             swept: usize::MAX,
             effort: 0,
             announced: Announced::NONE,
+            announced_elsewhere: Announced::NONE,
         }
     }
 
-    /// Where the last announcement with this key went, if nothing has changed since.
+    /// Under which of the two the last announcement with this key is remembered, if nothing has changed since.
     #[inline(always)]
-    pub(super) fn announced(&self, key: u64) -> Option<Target> {
-        let last = self.announced.iter().find(|last| last.key == key);
-        last.map(|last| last.target)
+    pub(super) fn announced(&self, key: u64) -> Option<Whose> {
+        if self.announced.key == key {
+            Some(Whose::CurrentRoot)
+        } else if self.announced_elsewhere.key == key {
+            Some(Whose::Another)
+        } else {
+            None
+        }
+    }
+
+    /// Where the last announcement about one of the two went.
+    #[inline(always)]
+    pub(super) fn target(&self, whose: Whose) -> Target {
+        match whose {
+            Whose::CurrentRoot => self.announced.target,
+            Whose::Another => self.announced_elsewhere.target,
+        }
     }
 
     pub(super) fn remember(&mut self, whose: Whose, announced: Announced) {
-        let [current, other] = &mut self.announced;
         match whose {
-            Whose::CurrentRoot => *current = announced,
-            Whose::Another => *other = announced,
+            Whose::CurrentRoot => self.announced = announced,
+            Whose::Another => self.announced_elsewhere = announced,
         }
     }
 
     /// To be called when tables come, go, or are named by others than before.
     pub(super) fn forget_announced(&mut self) {
-        for last in &mut self.announced {
-            last.key = Announced::NO_KEY;
-        }
+        self.announced.key = Announced::NO_KEY;
+        self.announced_elsewhere.key = Announced::NO_KEY;
     }
 
     /// A measure of the time that creating and freeing tables has taken: entries looked at, which wraps.
@@ -176,15 +191,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         let Some(table) = slot.and_then(|slot| slot.table.as_mut()) else {
             return 0;
         };
-        let old = self.pool.get(&table.frame, index);
-        if old != entry {
-            self.pool.set(&mut table.frame, index, entry);
-            let present = |entry: u64| (entry & bits::P) as u32;
-            table.live = table
-                .live
-                .wrapping_add(present(entry))
-                .wrapping_sub(present(old));
-        }
+        let old = self.pool.replace(&mut table.frame, index, entry);
+        let present = |entry: u64| (entry & bits::P) as u32;
+        table.live = table
+            .live
+            .wrapping_add(present(entry))
+            .wrapping_sub(present(old));
         old
     }
 

@@ -97,15 +97,31 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         }
         let known = self.generation.call(regs.eax);
         count(&mut self.counters.calls, regs.eax);
-        if let Some(Hypercall::FlushAsync | Hypercall::SendInterrupts) = known
-            && self.is_ring_empty()?
-        {
+        match known {
             // Both are done by having come here: the ring is empty, and interrupts are considered
             // before the next entry. They are the calls that guests make most often.
-            return Ok(());
+            Some(Hypercall::FlushAsync | Hypercall::SendInterrupts) if self.is_ring_empty()? => {
+                return Ok(());
+            }
+            Some(Hypercall::SetPte) if self.is_ring_empty()? => {
+                return Ok(self.set_pte_directly(regs)?);
+            }
+            _ => {}
         }
         self.hypercall(regs, clock)?;
         Ok(())
+    }
+
+    #[inline(never)]
+    fn set_pte_directly(&mut self, regs: &Registers) -> Result<(), Kill> {
+        let call = Call::from_registers(regs, self.generation.arguments);
+        self.mmu.set_pte(&self.memory, call.leaf_change())
+    }
+
+    /// SET_PTE by a way that is rarely taken.
+    #[inline(never)]
+    fn set_pte(&mut self, call: &Call) -> Result<(), Kill> {
+        self.mmu.set_pte(&self.memory, call.leaf_change())
     }
 
     /// A call of a guest that single-steps, or that has not said yet where it has its shared memory.
@@ -145,9 +161,19 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         Ok(Progress::Done)
     }
 
+    /// Carries out one call from the ring.
+    #[inline(never)]
+    pub(super) fn execute_queued(
+        &mut self,
+        call: &Call,
+        clock: &impl Clock,
+    ) -> Result<Reply, End> {
+        self.execute(call, clock)
+    }
+
     /// Carries out one call.
     #[inline(always)]
-    pub(super) fn execute(&mut self, call: &Call, clock: &impl Clock) -> Result<Reply, End> {
+    fn execute(&mut self, call: &Call, clock: &impl Clock) -> Result<Reply, End> {
         let known = self.generation.call(call.number);
         if self.data.is_none() && known != Some(Hypercall::Init) {
             return Err(Kill::CallBeforeInit(call.number).into());
@@ -155,29 +181,11 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         let Some(known) = known else {
             return Err(Kill::BadHypercall(call.number).into());
         };
-        match known {
-            // See `on_hypercall`.
-            Hypercall::FlushAsync | Hypercall::SendInterrupts => Ok(Reply::None),
-            Hypercall::SetPte => {
-                self.mmu.set_pte(&self.memory, call.leaf_change())?;
-                Ok(Reply::None)
-            }
-            known => self.make_call(known, call, clock),
-        }
-    }
-
-    /// Carries out a call that there is.
-    #[inline(never)]
-    fn make_call(
-        &mut self,
-        known: Hypercall,
-        call: &Call,
-        clock: &impl Clock,
-    ) -> Result<Reply, End> {
         let [first, second, third, _] = call.arguments;
         match known {
+            // See `on_hypercall`.
             Hypercall::FlushAsync | Hypercall::SendInterrupts => {}
-            Hypercall::SetPte => self.mmu.set_pte(&self.memory, call.leaf_change())?,
+            Hypercall::SetPte => self.set_pte(call)?,
             Hypercall::Init => return Ok(self.init(Gpa::from(first), clock)?.into()),
             Hypercall::Crash => return Err(self.shutdown(Gpa::from(first), 0)),
             Hypercall::Shutdown => return Err(self.shutdown(Gpa::from(first), second)),

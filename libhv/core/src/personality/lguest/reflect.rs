@@ -3,13 +3,13 @@
 use super::Lguest;
 use super::data::Data;
 use super::gates::{Gate, GateKind};
+use super::stack::bytes_of;
 use crate::address::Gva;
 use crate::device::Devices;
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
 use crate::personality::Mmu;
 use crate::registers::{Registers, eflags};
-use heapless::Vec;
 use hv_abi::lguest::{GUEST_PL, KERNEL_CS};
 
 /// Reflections in a row, each of a handler that could not execute its first instruction, after
@@ -46,11 +46,6 @@ impl Nesting {
         self.entered = Some((regs.eip, regs.esp));
     }
 }
-
-/// Most words of a frame.
-const WORDS: usize = 6;
-/// A frame, lowest address first.
-type Words = Vec<u32, WORDS>;
 
 impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// Delivers a trap to the guest's handler. `detail` goes into the reason if there is none.
@@ -95,30 +90,21 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         if shared.interrupts_enabled(&self.memory)? {
             flags |= eflags::IF;
         }
-        let mut words = Words::new();
-        // Six words at most, which is what there is room for.
-        let mut push = |word| {
-            let _ = words.push(word);
-        };
-        if let Some(error) = error {
-            push(error);
-        }
-        push(regs.eip);
-        push(regs.cs);
-        push(flags);
-        if !from_kernel {
-            push(regs.esp);
-            push(regs.ss);
-        }
-        let mut frame = [0; WORDS * 4];
-        let (chunks, _) = frame.as_chunks_mut();
-        for (chunk, word) in chunks.iter_mut().zip(&words) {
-            *chunk = word.to_le_bytes();
-        }
-        let length = words.len().saturating_mul(4);
-        let esp = pointer.wrapping_sub(length as u32);
+        // The lowest address first. What a frame does not have is at either end.
+        let words = [
+            error.unwrap_or_default(),
+            regs.eip,
+            regs.cs,
+            flags,
+            regs.esp,
+            regs.ss,
+        ];
+        let first = usize::from(error.is_none());
+        let end = if from_kernel { 4 } else { words.len() };
+        let frame = words.get(first..end).unwrap_or_default();
+        let esp = pointer.wrapping_sub(bytes_of(frame));
         let start = Gva::new(base.wrapping_add(esp));
-        self.write_stack(start, frame.get(..length).unwrap_or_default())?;
+        self.write_stack(start, frame)?;
         regs.ss = selector;
         regs.esp = esp;
         Ok(())

@@ -98,7 +98,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             };
             count(&mut self.counters.queued_calls, call.number);
             // A call that was queued has no EAX to answer into.
-            let reply = self.execute(&call, clock)?;
+            let reply = self.execute_queued(&call, clock)?;
             if reply != Reply::Unfinished {
                 self.ring.done = self.ring.done.wrapping_add(1);
                 self.cursor.advance(1);

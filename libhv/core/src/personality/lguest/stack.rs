@@ -12,6 +12,9 @@ use hv_abi::lguest::GUEST_PL;
 /// Most pages that SET_STACK may ask to have pinned (3.2).
 const MAX_PAGES: u32 = 2;
 
+/// Bytes of the largest frame: error code, EIP, CS, EFLAGS, ESP and SS.
+const MAX_FRAME: usize = 24;
+
 /// Where traps from ring 3 go: SS1 and ESP1 of the guest's task state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct KernelStack {
@@ -51,16 +54,29 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         Ok(descriptor.base())
     }
 
-    /// Writes `bytes`, fewer than a page, at `start`.
+    /// Writes a frame at `start`.
+    #[inline]
+    pub(super) fn write_stack(&mut self, start: Gva, frame: &[u32]) -> Result<(), Kill> {
+        if start.page_offset() > PAGE_SIZE.wrapping_sub(bytes_of(frame)) {
+            return self.write_stack_across(start, frame);
+        }
+        let at = self.stack_page(start, AccessKind::Write)?;
+        Ok(self.memory.write_words(at, frame)?)
+    }
+
+    /// Writes a frame that lies in two pages.
     ///
-    /// Both pages are translated before the first byte is written: the stack may lie in the very
+    /// Both are translated before the first byte is written: the stack may lie in the very
     /// tables that translate it, and the frame must go where the tables said when the trap came.
-    pub(super) fn write_stack(&mut self, start: Gva, bytes: &[u8]) -> Result<(), Kill> {
+    #[inline(never)]
+    fn write_stack_across(&mut self, start: Gva, frame: &[u32]) -> Result<(), Kill> {
+        let mut bytes = [0; MAX_FRAME];
+        for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(frame) {
+            *bytes = word.to_le_bytes();
+        }
+        let bytes = bytes.get(..bytes_of(frame) as usize).unwrap_or_default();
         let (low, high) = bytes.split_at(in_first_page(start, bytes.len()));
         let low_at = self.stack_page(start, AccessKind::Write)?;
-        if high.is_empty() {
-            return Ok(self.memory.write(low_at, low)?);
-        }
         let next_page = start.page_start().wrapping_add(PAGE_SIZE);
         let high_at = self.stack_page(next_page, AccessKind::Write)?;
         self.memory.write(low_at, low)?;
@@ -95,6 +111,11 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
                 }
             })
     }
+}
+
+/// Bytes of a frame; it has a few words.
+pub(super) fn bytes_of(frame: &[u32]) -> u32 {
+    (frame.len() as u32).wrapping_mul(4)
 }
 
 /// How many of `length` bytes from `start` lie in the page of `start`.
