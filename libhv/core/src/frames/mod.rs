@@ -145,14 +145,34 @@ impl TableIndex {
         Self((index & 511) as u16)
     }
 
+    /// The one after; none after the last.
+    pub const fn next(self) -> Option<Self> {
+        match self.0.wrapping_add(1) {
+            Self::COUNT => None,
+            next => Some(Self(next)),
+        }
+    }
+
     /// The bare number, 0 to 511.
     pub const fn raw(self) -> u16 {
         self.0
     }
 }
 
+/// The entries of one table, to be changed.
+pub trait Entries {
+    /// Reads an entry.
+    fn get(&self, index: TableIndex) -> u64;
+    /// Writes an entry.
+    fn set(&mut self, index: TableIndex, entry: u64);
+}
+
 /// Page-table frames of a fixed budget, and the only way to read or write their entries.
 pub trait TablePool {
+    /// See [`TablePool::entries`].
+    type Entries<'a>: Entries
+    where
+        Self: 'a;
     /// Frames that the pool was given in all.
     fn capacity(&self) -> usize;
     /// Tables that can be taken now.
@@ -165,6 +185,8 @@ pub trait TablePool {
     fn number_at(&self, address: Hpa) -> Option<usize>;
     /// Reads an entry.
     fn get(&self, table: &Frame<Table>, index: TableIndex) -> u64;
-    /// Writes an entry, and returns what it was.
-    fn replace(&mut self, table: &mut Frame<Table>, index: TableIndex, entry: u64) -> u64;
+    /// The first entry from `index` on that may be other than zero, as far as the pool knows without reading.
+    fn written_from(&self, table: &Frame<Table>, index: TableIndex) -> Option<TableIndex>;
+    /// The entries of a table, to be changed.
+    fn entries<'a>(&'a mut self, table: &'a mut Frame<Table>) -> Self::Entries<'a>;
 }

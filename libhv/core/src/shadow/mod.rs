@@ -149,7 +149,7 @@ pub struct Shadow<T, S, F = TwoLevel> {
     /// Roots loaded so far, counted up to the two of R5.
     boot_roots: u32,
     stack: PinnedStack,
-    /// Flags of a leaf that end this guest, beside those that its format does not have.
+    /// Flags of a leaf that end this guest.
     refused_leaf_flags: u64,
     invalidation: Invalidation,
     statistics: Statistics,
@@ -169,7 +169,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             shared: [None; QUARTERS as usize],
             boot_roots: 0,
             stack: PinnedStack::default(),
-            refused_leaf_flags: 0,
+            refused_leaf_flags: F::LEAF.refused,
             invalidation: Invalidation::None,
             statistics: Statistics::default(),
             exit: ExitLimit {
@@ -240,7 +240,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             shared: self.shared,
             boot_roots: self.boot_roots,
             stack: self.stack,
-            refused_leaf_flags: self.refused_leaf_flags,
+            refused_leaf_flags: self.refused_leaf_flags | G::LEAF.refused,
             invalidation: self.invalidation,
             statistics: self.statistics,
             exit: self.exit,
@@ -258,7 +258,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     /// From now on, an entry in use that has one of `flags` ends the guest: some generations of the ABI
     /// have fewer flags than the format.
     pub fn refuse_leaf_flags(&mut self, flags: u64) {
-        self.refused_leaf_flags = flags;
+        self.refused_leaf_flags = flags | F::LEAF.refused;
     }
 
     /// FLUSH_TLB(1): drops everything, and pins the stack again.
