@@ -123,14 +123,29 @@ impl TablePool for FixedPool {
         unsafe { entry(table, index).read_volatile() }
     }
 
-    fn written_from(&self, table: &Frame<Table>, index: TableIndex) -> Option<TableIndex> {
+    fn next_entry(&self, table: &Frame<Table>, index: TableIndex) -> Option<TableIndex> {
         let number = self.number_at(table.address())?;
-        let group = index.raw() >> GROUP_SHIFT;
-        let written = self.cells[number].written >> group;
-        match written.trailing_zeros() {
-            0 => Some(index),
-            32 => None,
-            next => Some(TableIndex::new((u32::from(group) + next) << GROUP_SHIFT)),
+        let written = self.cells[number].written;
+        let mut index = index.raw();
+        loop {
+            // Groups that were never written are empty.
+            let skipped = (written >> (index >> GROUP_SHIFT)).trailing_zeros();
+            if skipped != 0 {
+                index = ((index >> GROUP_SHIFT) + skipped as u16) << GROUP_SHIFT;
+            }
+            if index >= TableIndex::COUNT {
+                return None;
+            }
+            let end = ((index >> GROUP_SHIFT) + 1) << GROUP_SHIFT;
+            for index in (index..end).map(|index| TableIndex::new(index.into())) {
+                if self.get(table, index) != 0 {
+                    return Some(index);
+                }
+            }
+            if end == TableIndex::COUNT {
+                return None;
+            }
+            index = end;
         }
     }
 

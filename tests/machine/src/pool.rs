@@ -91,10 +91,6 @@ impl TablePool for Pool {
         self.entries.borrow()[number(table.address())][usize::from(index.raw())]
     }
 
-    fn written_from(&self, _: &Frame<Table>, index: TableIndex) -> Option<TableIndex> {
-        Some(index)
-    }
-
     fn entries<'a>(&'a mut self, table: &'a mut Frame<Table>) -> TableEntries<'a> {
         TableEntries {
             entries: &self.entries,

@@ -153,6 +153,12 @@ impl TableIndex {
         }
     }
 
+    /// How many entries there are from `first` to this one, both counted.
+    pub fn distance(self, first: Option<Self>) -> u32 {
+        let first = first.map_or(0, Self::raw);
+        u32::from(self.0.wrapping_sub(first)).wrapping_add(1)
+    }
+
     /// The bare number, 0 to 511.
     pub const fn raw(self) -> u16 {
         self.0
@@ -185,8 +191,17 @@ pub trait TablePool {
     fn number_at(&self, address: Hpa) -> Option<usize>;
     /// Reads an entry.
     fn get(&self, table: &Frame<Table>, index: TableIndex) -> u64;
-    /// The first entry from `index` on that may be other than zero, as far as the pool knows without reading.
-    fn written_from(&self, table: &Frame<Table>, index: TableIndex) -> Option<TableIndex>;
+    /// The first entry from `index` on that is not zero.
+    fn next_entry(&self, table: &Frame<Table>, index: TableIndex) -> Option<TableIndex> {
+        let mut next = Some(index);
+        while let Some(index) = next {
+            if self.get(table, index) != 0 {
+                return next;
+            }
+            next = index.next();
+        }
+        None
+    }
     /// The entries of a table, to be changed.
     fn entries<'a>(&'a mut self, table: &'a mut Frame<Table>) -> Self::Entries<'a>;
 }

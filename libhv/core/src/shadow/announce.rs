@@ -277,11 +277,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     fn walk_to_target(&self, owner: Option<Gpa>, gva: Gva) -> Target {
         let place = Place::of(gva);
         let directory = match owner {
-            Some(root) if !self.is_known(root) => return Target::UnknownRoot,
-            Some(root) => {
-                let root = self.cached_root(root);
-                root.and_then(|root| self.tables.child(root, TableIndex::new(place.quarter)))
-            }
+            Some(root) => match self.cached_root(root) {
+                Some(root) => self.tables.child(root, TableIndex::new(place.quarter)),
+                // The current root may have no shadow yet.
+                None if self.current == Current::Root(F::root(root)) => None,
+                None => return Target::UnknownRoot,
+            },
             // One directory serves all roots.
             None if self.is_shared(place.quarter) => self.shared_directory(place.quarter),
             None => return Target::EachRoot,

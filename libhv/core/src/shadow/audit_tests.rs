@@ -67,10 +67,6 @@ impl TablePool for Pool {
         self.entries[number(table.address())][usize::from(index.raw())]
     }
 
-    fn written_from(&self, _: &Frame<Table>, index: TableIndex) -> Option<TableIndex> {
-        Some(index)
-    }
-
     fn entries<'a>(&'a mut self, table: &'a mut Frame<Table>) -> PoolEntries<'a> {
         PoolEntries(&mut self.entries[number(table.address())])
     }

@@ -293,9 +293,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             }
             Counterpart::DirectoryEntries(_) => {
                 if let Some(directory) = self.tables.child(root, quarter) {
-                    for index in 0..u32::from(kernel.directory.raw()) {
-                        self.tables.unlink(directory, TableIndex::new(index));
-                    }
+                    self.tables.unlink_up_to(directory, kernel.directory);
                 }
             }
         }
@@ -380,6 +378,11 @@ impl Place {
             directory: TableIndex::new(gva.raw() >> 21),
             leaf: TableIndex::new(gva.raw() >> 12),
         }
+    }
+
+    /// Whether both are found in one leaf table.
+    fn shares_table(self, other: Self) -> bool {
+        (self.quarter, self.directory) == (other.quarter, other.directory)
     }
 
     /// The first address of the page there.

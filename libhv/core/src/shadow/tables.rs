@@ -248,11 +248,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
 
     /// Clears all entries of a leaf table.
     pub(super) fn empty_leaf(&mut self, id: TableId) {
-        for index in 0..u32::from(TableIndex::COUNT) {
-            if self.table(id).is_none_or(|table| table.live == 0) {
-                break;
-            }
-            self.set_entry(id, TableIndex::new(index), 0);
+        let mut next = Some(TableIndex::new(0));
+        while self.table(id).is_some_and(|table| table.live != 0)
+            && let Some(index) = self.next_entry(id, next)
+        {
+            self.set_entry(id, index, 0);
+            next = index.next();
         }
     }
 
@@ -313,39 +314,45 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
     /// Releases all that a table names which is about to go: its own entries no longer matter.
     fn release_children(&mut self, id: TableId) {
         let mut left = self.table(id).map_or(0, |table| table.live);
-        let mut next = TableIndex::new(0);
+        let mut next = Some(TableIndex::new(0));
         while left != 0
-            && let Some(index) = self.written_from(id, next)
+            && let Some(index) = self.next_entry(id, next)
         {
-            self.add_effort(1);
+            self.add_effort(index.distance(next));
             if let Some(child) = self.child(id, index) {
                 left = left.wrapping_sub(1);
                 self.release(child);
             }
-            let Some(after) = index.next() else {
-                break;
-            };
-            next = after;
+            next = index.next();
         }
     }
 
-    /// The first entry of a table from `index` on that may be other than zero.
-    fn written_from(&self, id: TableId, index: TableIndex) -> Option<TableIndex> {
-        self.pool.written_from(&self.table(id)?.frame, index)
+    /// The first entry of a table from `index` on that is not zero.
+    fn next_entry(&self, id: TableId, index: Option<TableIndex>) -> Option<TableIndex> {
+        self.pool.next_entry(&self.table(id)?.frame, index?)
+    }
+
+    /// Clears the entries of a table that names tables, up to but not including `end`.
+    pub(super) fn unlink_up_to(&mut self, id: TableId, end: TableIndex) {
+        let mut next = Some(TableIndex::new(0));
+        while let Some(index) = self.next_entry(id, next)
+            && index < end
+        {
+            self.unlink(id, index);
+            next = index.next();
+        }
     }
 
     /// Clears all entries of a table that names tables. Returns whether there was one.
     pub(super) fn unlink_all(&mut self, id: TableId) -> bool {
         let mut changed = false;
-        for index in (0..u32::from(TableIndex::COUNT)).map(TableIndex::new) {
-            let Some(table) = self.table(id).filter(|table| table.live != 0) else {
-                break;
-            };
-            let is_empty = self.pool.get(&table.frame, index) == 0;
-            self.add_effort(1);
-            if !is_empty {
-                changed |= self.unlink(id, index);
-            }
+        let mut next = Some(TableIndex::new(0));
+        while self.table(id).is_some_and(|table| table.live != 0)
+            && let Some(index) = self.next_entry(id, next)
+        {
+            self.add_effort(index.distance(next));
+            changed |= self.unlink(id, index);
+            next = index.next();
         }
         changed
     }
