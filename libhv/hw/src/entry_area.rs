@@ -147,7 +147,8 @@ pub struct EmptyPage([u8; 4096]);
 // SAFETY: as above; a page is bytes.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".entry.window")]
-pub static window: Shared<EmptyPage> = Shared(UnsafeCell::new(unsafe { core::mem::zeroed() }));
+pub static entry_window: Shared<EmptyPage> =
+    Shared(UnsafeCell::new(unsafe { core::mem::zeroed() }));
 
 // SAFETY: as above; the stacks are bytes.
 #[unsafe(no_mangle)]

@@ -4,7 +4,7 @@
 //! page tables: whatever a guest does with those, the window shows the same page. It adds nothing to what a guest can
 //! learn or change, because what it shows is the guest's own.
 
-use crate::entry_area::window;
+use crate::entry_area::entry_window;
 use crate::host_paging::{FRAME, PageTables};
 use core::ptr::NonNull;
 use hv_core::address::Hpa;
@@ -47,5 +47,5 @@ impl Window {
 }
 
 fn address() -> u64 {
-    (&raw const window).addr() as u64
+    (&raw const entry_window).addr() as u64
 }
