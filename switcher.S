@@ -6,8 +6,8 @@
  * general registers left to store. Offsets come from Rust: nothing in this file knows a layout.
  *
  * This page and the entry area are all that is mapped beside the guest in isolated mode, so nothing
- * here may touch other memory between the two CR3 loads, but what is the guest's own. NMI and #MC may arrive at any instruction;
- * they run on stacks of their own and leave every register as it was.
+ * here may touch other memory between the two CR3 loads, but what is the guest's own. NMI and #MC may
+ * arrive at any instruction; they run on stacks of their own and leave every register as it was.
  */
 
 .set EAX, {eax}
