@@ -102,7 +102,7 @@ KERNEL_2.6.30 := 20630
 KERNEL_2.6.34 := 20634
 # But for these. PCI and the folding of interrupts came with the newest generation; the counts are of the
 # host's work, and what every instruction has to survive does not depend on the guest's ABI.
-NEWEST_GUESTS := block counts devices fold interrupted io mmio tables_hidden
+NEWEST_GUESTS := block counts devices fold interrupted io mmio system_calls tables_hidden
 # Calls and ranges that the newest generation has no more.
 OLD_GUESTS := console dma_bus lguest_bus noirq texts
 # The bus of G1, and that of G2 to G4.

@@ -6,8 +6,8 @@
  * general registers left to store. Offsets come from Rust: nothing in this file knows a layout.
  *
  * This page and the entry area are all that is mapped beside the guest in isolated mode, so nothing
- * here may touch other memory between the two CR3 loads. NMI and #MC may arrive at any instruction;
- * they run on stacks of their own and leave every register as it was.
+ * here may touch other memory between the two CR3 loads, but what is the guest's own. NMI and #MC may
+ * arrive at any instruction; they run on stacks of their own and leave every register as it was.
  */
 
 .set EAX, {eax}
@@ -179,9 +179,12 @@ unusual_exit:
  * starts, without a way through the host. The gate of the system call's vector leads here only while what lies in the
  * entry area holds; see `direct_syscall` in the personality. All that is not plain goes the long way.
  *
- * The guest's registers stay where they are: R8 to R12, which its code cannot see, are enough. The frame is
- * written through the guest's own page tables, with CR0.WP set, and no address is above 4 GiB but where nothing is
+ * The guest's registers stay where they are: R8 to R12, which its code cannot see, are enough. What they are left with
+ * is the guest's own, but for one address: where the window is, which is the same on every machine. The frame is
+ * written through the guest's own page tables, with CR0.WP set, and no address of it is above 4 GiB but where nothing is
  * mapped: a stack that is not mapped writable faults here, at a known place, and the trap goes the long way too.
+ * `irq_enabled` is reached through the window, in either mode and whatever the guest's page tables say. So it cannot
+ * fault once the frame is there: nothing is ever half done.
  */
 syscall_begin:
 .macro DIRECT_SYSCALL interrupts
@@ -212,8 +215,6 @@ syscall_begin:
     movl    %r8d, entry_area+SYSCALL_FRAME+FRAME_EFLAGS(%rip)
     incq    entry_area+SYSCALLS(%rip)
     leaq    entry_area+SYSCALL_FRAME(%rip), %rsp
-    /* The rest is the guest's own; this is an address of the host's. */
-    xorl    %r10d, %r10d
     iretq
 .endm
 .balign 16

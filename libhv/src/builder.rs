@@ -32,6 +32,7 @@ use hv_hw::storage;
 use hv_hw::switch::{FastPaths, Isolation, Switch};
 use hv_hw::table_pool::{Cell, FixedPool};
 use hv_hw::virtio::DeviceError;
+use hv_hw::window::Window;
 
 /// One mebibyte.
 pub const MIB: u64 = 1 << 20;
@@ -268,15 +269,20 @@ impl Builder {
         // SAFETY: `map_device` mapped that very page uncached, and nothing ever unmaps it.
         let apic = unsafe { LocalApic::new(registers) };
         let clocks = Clocks::calibrate(&apic);
+        let switcher_only;
         let upper_half = match isolation {
-            Isolation::Shared => tables.root(),
-            Isolation::Isolated => PageTables::switcher_only(frames)
-                .map_err(out_of("a page table"))?
-                .root(),
+            Isolation::Shared => &*tables,
+            Isolation::Isolated => {
+                switcher_only =
+                    PageTables::switcher_only(frames).map_err(out_of("a page table"))?;
+                &switcher_only
+            }
         };
+        let window = Window::of(upper_half);
         let pml4 = frames.take_frame().map_err(out_of("a page table"))?;
-        let space = GuestSpace::new(pml4.into_state(), upper_half);
-        let switch = Switch::take(isolation, fast_paths, tables.root(), space.address());
+        let space = GuestSpace::new(pml4.into_state(), upper_half.root());
+        let root = tables.root();
+        let switch = Switch::take(isolation, fast_paths, root, space.address(), window);
         let used = before - frames.statistics().free - ram_frames - shadow_frames;
         report(&clocks, isolation, ram_frames, shadow_frames, used);
         report_generation(start.generation);

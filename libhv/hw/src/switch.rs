@@ -2,7 +2,8 @@
 
 use crate::descriptors::Gate;
 use crate::entry_area::{EntryArea, entry_area};
-use crate::{direct_map, exceptions};
+use crate::exceptions;
+use crate::window::Window;
 use core::arch::x86_64::{__cpuid, __cpuid_count};
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
@@ -67,7 +68,7 @@ pub enum Isolation {
     /// The host's half stays mapped, supervisor and global: an exit loads no CR3. Code of 32-bit
     /// guests cannot form an address above 4 GiB.
     Shared,
-    /// Only the switcher and the entry area are mapped while the guest runs.
+    /// Only the switcher and the entry area are mapped beside the guest while it runs.
     Isolated,
 }
 
@@ -121,7 +122,7 @@ unsafe extern "C" {
 /// Whether the switcher settles by itself what it can.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FastPaths {
-    /// It does. Only in shared mode is there anything that it can reach.
+    /// It does.
     On,
     /// Every exit goes through the host.
     Off,
@@ -138,12 +139,13 @@ pub struct Switch {
     isolation: Isolation,
     fast_paths: FastPaths,
     guest_root: Hpa,
+    window: Window,
 }
 
 impl Switch {
     /// Sets the control registers for a guest. The descriptor tables are loaded already
     /// ([`exceptions::load`]). `guest_root` is the PML4 that the guest runs
-    /// on; in shared mode it maps all of the host and stays loaded from the first entry.
+    /// on; in shared mode it maps all of the host and stays loaded from the first entry. `window` is that PML4's.
     ///
     /// # Panics
     /// On a second call: two owners would share one entry area.
@@ -152,6 +154,7 @@ impl Switch {
         fast_paths: FastPaths,
         host_root: Hpa,
         guest_root: Hpa,
+        window: Window,
     ) -> Self {
         assert!(
             !TAKEN.swap(true, Ordering::Relaxed),
@@ -161,6 +164,7 @@ impl Switch {
             isolation,
             fast_paths,
             guest_root,
+            window,
         };
         switch.set_control_registers();
         // The first entry loads the data segments from the guest's initial registers.
@@ -312,11 +316,10 @@ impl Switch {
 
     /// Lets the switcher deliver the guest's system calls, or not. `call` has to hold until this is called again.
     pub fn set_direct_syscall(&mut self, call: Option<DirectSyscall>) {
-        // In isolated mode the switcher cannot reach the guest's `irq_enabled`.
-        let possible = self.isolation == Isolation::Shared && self.fast_paths == FastPaths::On;
-        let handler = match call.filter(|_| possible) {
+        let handler = match call.filter(|_| self.fast_paths == FastPaths::On) {
             None => exceptions::stub(SYSCALL_VECTOR),
             Some(call) => {
+                let irq_enabled = self.window.show(call.irq_enabled);
                 let area = entry_area.get();
                 let esp = call.stack_pointer.wrapping_sub(SYSCALL_FRAME_BYTES);
                 let words = [
@@ -329,8 +332,7 @@ impl Switch {
                 // SAFETY: only the switcher uses these words, and it does not run.
                 unsafe {
                     (*area).syscall_frame = words.map(u64::from);
-                    (*area).syscall_irq_enabled =
-                        direct_map::pointer(call.irq_enabled).addr().get() as u64;
+                    (*area).syscall_irq_enabled = irq_enabled;
                 }
                 match call.kind {
                     GateKind::Trap => (&raw const syscall_by_trap_gate).addr() as u64,
