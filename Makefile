@@ -229,6 +229,11 @@ $(IMAGES)/%.elf: FORCE $(GUESTS)
 $(TESTED)/%.elf: FORCE $(GUESTS)
 	$(call build_image,--features audit)
 
+# The same with the exit trace.
+PROFILED := build/profile/images
+$(PROFILED)/%.elf: FORCE $(GUESTS)
+	$(call build_image,--features profile)
+
 GRUB_MODULES := multiboot2 normal configfile iso9660 biosdisk part_msdos boot
 space := $() $()
 # The host's command line on a disc; QEMU's -append carries the same words.
