@@ -275,7 +275,8 @@ impl Guest {
     /// The guest never runs again; its registers and memory stay as they are.
     fn end(&mut self, end: End) {
         self.leaves_host();
-        self.rests();
+        #[cfg(feature = "profile")]
+        (self.profile).rests(hv_hw::clock::tsc(), self.lguest.counters().into());
         self.report_violations();
         self.report_left_out();
         self.report_machine_checks();
@@ -342,7 +343,7 @@ impl Guest {
         }
     }
 
-    /// With the `profile` feature: the last exit has been handled, and the host sleeps or the guest has ended.
+    /// With the `profile` feature: the last exit has been handled, and the host sleeps.
     fn rests(&mut self) {
         #[cfg(feature = "profile")]
         {
