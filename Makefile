@@ -498,10 +498,11 @@ profile: override MEM := 96
 profile_guest := $(if $(filter $(PROFILABLE),$(BENCH)),build/tests/guests/bench/$(BENCH).elf)
 endif
 profile_name = $(PROFILE)/$(basename $(notdir $(KERNEL)))
-.PHONY: profile
-profile: need-qemu $(profile_guest) $(RUNNER) $(PROFILED)/linux.elf
+.PHONY: profile need-profiled
+need-profiled: $(profile_guest)
 	@test -f $(call quote,$(KERNEL)) -a -r $(call quote,$(KERNEL)) || { \
 		$(call say,make profile needs KERNEL=$(,) a file$(,) or BENCH=$(,) one of $(PROFILABLE)); exit 2; }
+profile: need-profiled need-qemu $(RUNNER) $(PROFILED)/linux.elf
 	@$(call say,running $(notdir $(KERNEL)); a profile is made when it ends; the log goes to $(profile_name).log)
 	$(Q)$(run_command) >&2 2>$(call quote,$(profile_name).log) || true
 	$(Q)cargo run $(CARGO_QUIET) -p hv-tests --bin profile -- $(call quote,$(profile_name).log) \
