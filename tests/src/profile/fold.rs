@@ -17,11 +17,11 @@ pub fn fold(profile: &Profile, symbols: &GuestSymbols) -> Vec<String> {
     for row in &profile.rows {
         let place = place(row, symbols);
         *stacks.entry(format!("{GUEST};{place}")).or_default() += row.guest;
-        let mut exit = format!("{HOST};{};{place}", row.kind);
-        if let Some(page) = row.page {
-            exit += &format!(";page {page:#010x}");
-        }
-        *stacks.entry(exit).or_default() += row.host;
+        let mut exit = vec![HOST.to_owned(), row.kind.class()];
+        exit.extend(row.kind.rest());
+        exit.push(place);
+        exit.extend(row.page.map(|page| format!("page {page:#010x}")));
+        *stacks.entry(exit.join(";")).or_default() += row.host;
     }
     let spent = stacks.into_iter().filter(|(_, count)| *count != 0);
     spent
@@ -67,9 +67,9 @@ mod tests {
             "guest;elsewhere 9",
             "guest;process 0x08048000 7",
             // The instruction is on the page before.
-            "host;hypercall SET_PTE;kernel 0xc0000000 40",
+            "host;hypercall;SET_PTE;kernel 0xc0000000 40",
             "host;interrupt;elsewhere 1",
-            "host;page fault, repaired;process 0x08048000;page 0x08049000 50",
+            "host;page fault;repaired;process 0x08048000;page 0x08049000 50",
         ];
         assert_eq!(stacks, expected);
     }

@@ -58,6 +58,35 @@ impl Kind {
         }
     }
 
+    /// Why the guest was left, in few words.
+    pub fn class(&self) -> String {
+        match self {
+            Kind::Call(_) => "hypercall".to_owned(),
+            Kind::Trap(vector, _) => {
+                trap(*vector).map_or_else(|| format!("trap {vector}"), str::to_owned)
+            }
+            Kind::SystemCall(_) => "system call".to_owned(),
+            Kind::Interrupt => "interrupt".to_owned(),
+            Kind::Wake => "wake".to_owned(),
+        }
+    }
+
+    /// Which of its class, or what the host did about it.
+    pub fn rest(&self) -> Option<String> {
+        let handling = match self {
+            Kind::Call(name) => return Some(upper(name)),
+            // The shadow did not have what the guest's tables allow.
+            Kind::Trap(PAGE_FAULT, Handling::Served) => "repaired",
+            Kind::Trap(_, handling) | Kind::SystemCall(handling) => match handling {
+                Handling::Served => "served",
+                Handling::Emulated => "emulated",
+                Handling::Reflected => "reflected",
+            },
+            Kind::Interrupt | Kind::Wake => return None,
+        };
+        Some(handling.to_owned())
+    }
+
     /// Whether EIP is past the instruction that the guest was left by.
     pub fn is_past_its_instruction(&self) -> bool {
         matches!(self, Kind::Call(_) | Kind::SystemCall(_))
@@ -99,24 +128,12 @@ fn upper(name: &str) -> String {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, handling) = match self {
-            Kind::Call(name) => return f.pad(&format!("hypercall {}", upper(name))),
-            Kind::Interrupt => return f.pad("interrupt"),
-            Kind::Wake => return f.pad("wake"),
-            Kind::Trap(vector, handling) => {
-                let name = trap(*vector).map_or_else(|| format!("trap {vector}"), str::to_owned);
-                (name, handling)
-            }
-            Kind::SystemCall(handling) => ("system call".to_owned(), handling),
-        };
-        let handling = match handling {
-            // The shadow did not have what the guest's tables allow.
-            Handling::Served if *self == Kind::Trap(PAGE_FAULT, Handling::Served) => "repaired",
-            Handling::Served => "served",
-            Handling::Emulated => "emulated",
-            Handling::Reflected => "reflected",
-        };
-        f.pad(&format!("{name}, {handling}"))
+        let (class, rest) = (self.class(), self.rest());
+        f.pad(&match (self, rest) {
+            (_, None) => class,
+            (Kind::Call(_), Some(name)) => format!("{class} {name}"),
+            (_, Some(handling)) => format!("{class}, {handling}"),
+        })
     }
 }
 

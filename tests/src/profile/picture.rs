@@ -43,8 +43,8 @@ mod tests {
 
     #[test]
     fn frames_have_the_colour_of_who_runs() {
-        let host = coloured("host;page fault, repaired;main 20");
-        let expected = "host_[k];page fault, repaired_[k];main_[k] 20";
+        let host = coloured("host;page fault;repaired;main 20");
+        let expected = "host_[k];page fault_[k];repaired_[k];main_[k] 20";
         assert_eq!(host.as_deref(), Some(expected));
         let guest = coloured("guest;main 3");
         assert_eq!(guest.as_deref(), Some("guest_[j];main_[j] 3"));
