@@ -34,6 +34,9 @@ use hv_hw::switch::Stamps;
 use hv_hw::switch::{HwExit, Switch, TaskSwitched};
 use hv_hw::table_pool::FixedPool;
 
+#[cfg(feature = "profile")]
+const PAGE_FAULT: u8 = 14;
+
 /// The shadow with the host's own frames and storage.
 pub(crate) type HostShadow = AnyFormatShadow<FixedPool, &'static mut [Slot]>;
 /// The personality with the host's own memory and shadow.
@@ -327,20 +330,28 @@ impl Guest {
         #[cfg(feature = "profile")]
         {
             let began = hv_hw::clock::tsc();
-            let registers = self.switch.registers();
-            let kind = crate::exit_kind::kind(_exit, registers.eax);
-            let mut origin = Origin::new(kind, registers);
-            if let HwExit::Trap {
-                vector: 14, cr2, ..
-            } = *_exit
-            {
-                origin = origin.with_fault(cr2);
-            }
-            let now = self.lguest.counters().into();
-            let Stamps { entered, left } = self.switch.stamps();
-            self.profile.exited(origin, entered, left, now);
+            self.note_exit(_exit);
             self.profile.took(hv_hw::clock::tsc().wrapping_sub(began));
         }
+    }
+
+    /// Apart from the run loop, so that its registers are not all saved for this one's sake.
+    #[cfg(feature = "profile")]
+    #[inline(never)]
+    fn note_exit(&mut self, exit: &HwExit) {
+        let registers = self.switch.registers();
+        let mut origin = Origin::new(crate::exit_kind::kind(exit, registers.eax), registers);
+        if let HwExit::Trap {
+            vector: PAGE_FAULT,
+            cr2,
+            ..
+        } = *exit
+        {
+            origin = origin.with_fault(cr2);
+        }
+        let now = self.lguest.counters().into();
+        let Stamps { entered, left } = self.switch.stamps();
+        self.profile.exited(origin, entered, left, now);
     }
 
     /// With the `profile` feature: the last exit has been handled, and the host sleeps.

@@ -157,8 +157,6 @@ struct UnderWay {
     origin: Origin,
     since: u64,
     guest: u64,
-    /// What the profile took of the time since then.
-    itself: u64,
     before: Progress,
 }
 
@@ -176,6 +174,8 @@ pub struct Profile {
     slept: Option<u64>,
     asleep: u64,
     itself: u64,
+    /// The part of it that has not been added yet.
+    took: u64,
 }
 
 impl Profile {
@@ -190,6 +190,7 @@ impl Profile {
             slept: None,
             asleep: 0,
             itself: 0,
+            took: 0,
         }
     }
 
@@ -209,20 +210,22 @@ impl Profile {
     /// The host woke.
     pub fn wakes(&mut self, origin: Origin, at: u64, now: Progress) {
         if let Some(slept) = self.slept.take() {
-            self.asleep = self.asleep.wrapping_add(at.wrapping_sub(slept));
+            let slept = at.wrapping_sub(slept).wrapping_sub(self.take_itself());
+            self.asleep = self.asleep.wrapping_add(slept);
         }
         self.begin(origin, at, 0, now);
     }
 
-    /// What the profile itself took of the time just now.
+    /// What the profile itself took of the time just now. On every exit's way, so it is but noted.
+    #[inline(always)]
     pub fn took(&mut self, itself: u64) {
+        self.took = itself;
+    }
+
+    fn take_itself(&mut self) -> u64 {
+        let itself = core::mem::take(&mut self.took);
         self.itself = self.itself.wrapping_add(itself);
-        if let Some(exit) = &mut self.under_way {
-            exit.itself = exit.itself.wrapping_add(itself);
-        }
-        if let Some(slept) = &mut self.slept {
-            *slept = slept.wrapping_add(itself);
-        }
+        itself
     }
 
     fn begin(&mut self, origin: Origin, since: u64, guest: u64, before: Progress) {
@@ -230,7 +233,6 @@ impl Profile {
             origin,
             since,
             guest,
-            itself: 0,
             before,
         });
     }
@@ -240,7 +242,7 @@ impl Profile {
             return;
         };
         self.until = at;
-        let host = at.wrapping_sub(exit.since).wrapping_sub(exit.itself);
+        let host = at.wrapping_sub(exit.since).wrapping_sub(self.take_itself());
         if let Some(row) = self.row(exit.origin, exit.before.handling(now)) {
             row.exits = row.exits.wrapping_add(1);
             row.host = row.host.wrapping_add(host);
