@@ -36,10 +36,9 @@ fn write(path: &Path, contents: &[u8]) -> Result<(), String> {
 
 /// Why the host stopped, if it said so.
 fn stop(log: &str) -> &str {
-    let reasons = log
-        .lines()
-        .filter_map(|line| line.strip_prefix(hv_runner::STOP));
-    reasons.last().unwrap_or("the host has not stopped")
+    let mut lines = log.lines().rev();
+    let reason = lines.find_map(|line| line.strip_prefix(hv_runner::STOP));
+    reason.unwrap_or("the host has not stopped")
 }
 
 fn profile(arguments: &Arguments) -> Result<(), String> {
