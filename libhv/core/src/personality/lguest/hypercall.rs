@@ -163,7 +163,11 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
 
     /// Carries out one call from the ring.
     #[inline(never)]
-    pub(super) fn execute_queued(&mut self, call: &Call, clock: &impl Clock) -> Result<Reply, End> {
+    pub(super) fn execute_queued(
+        &mut self,
+        call: &Call,
+        clock: &impl Clock,
+    ) -> Result<Reply, End> {
         self.execute(call, clock)
     }
 
