@@ -41,6 +41,9 @@
 .set FRAME_FLAGS, {frame_flags}
 .set NOT_HANDLER_FLAGS, {not_handler_flags}
 .set IDLE_VECTOR, {idle_vector}
+.set PROFILE, {profile}
+.set ENTERED, {entered}
+.set LEFT, {left}
 .set REFUSED, {refused}
 .set NMI_COUNT, {nmi_count}
 .set MCE_COUNT, {mce_count}
@@ -56,6 +59,15 @@
 .set MCG_STATUS_MCIP, 1 << 2
 
 .section .switcher, "ax", @progbits
+
+/* Notes the time, in images that make a profile. EAX and EDX are lost. */
+.macro STAMP place
+.if PROFILE
+    rdtsc
+    movl    %eax, entry_area+\place(%rip)
+    movl    %edx, entry_area+\place+4(%rip)
+.endif
+.endm
 
 /*
  * Tour 4. Into the guest.
@@ -93,6 +105,7 @@ entry_prepared:
     xorl    %r15d, %r15d
     movl    EBX-EIP(%rsp), %ebx
     movl    ECX-EIP(%rsp), %ecx
+    STAMP   ENTERED
     movl    EDX-EIP(%rsp), %edx
     movl    ESI-EIP(%rsp), %esi
     movl    EDI-EIP(%rsp), %edi
@@ -147,6 +160,7 @@ exit_guest:
     movl    %edi, EDI-VECTOR(%rsp)
     movl    %ebp, EBP-VECTOR(%rsp)
 leave_guest:
+    STAMP   LEFT
     /* The guest's DF; compiled code relies on it being clear. */
     cld
     cmpw    $0, entry_area+UNUSUAL_EXIT(%rip)

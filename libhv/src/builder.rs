@@ -21,6 +21,8 @@ use hv_core::load::{self, Boot, Modules};
 use hv_core::memory::GuestMemory as _;
 use hv_core::paging::Paging;
 use hv_core::personality::Mmu as _;
+#[cfg(feature = "profile")]
+use hv_core::profile::{Profile, ROWS, Row};
 use hv_core::shadow::{LEAST_TABLES, Slot};
 use hv_hw::apic::LocalApic;
 use hv_hw::clock::{Clocks, Timer};
@@ -259,6 +261,8 @@ impl Builder {
         if let Some(root) = start.root {
             (shadow.new_pgtable(&memory, root)).map_err(StartError::configuration)?;
         }
+        #[cfg(feature = "profile")]
+        let profile = self.profile()?;
         let shadow_frames = shadow.statistics().capacity as u64;
         let ram_frames = memory.ram_frames().raw();
 
@@ -299,6 +303,8 @@ impl Builder {
             clocks,
             timer: Timer::new(apic),
             pic: Pic::new(),
+            #[cfg(feature = "profile")]
+            profile,
         };
         Ok(Guest::new(parts, start.entry.raw()))
     }
@@ -379,6 +385,15 @@ impl Builder {
         let buffer = storage::array(buffer, RAM_DISK_BUFFER, || 0);
         let disk = RamDisk::new(bytes, buffer, *b"libhv-ram-disk\0\0\0\0\0\0");
         place(frames, disk).map_err(out_of("a RAM disk"))
+    }
+
+    /// An empty profile.
+    #[cfg(feature = "profile")]
+    fn profile(&mut self) -> Result<Profile, StartError> {
+        let frames = storage::frames_for::<Row>(ROWS);
+        let run = (self.machine.frames.take(frames, 1)).map_err(out_of("the profile"))?;
+        let rows = storage::array(run.into_state(), ROWS, Row::default);
+        Ok(Profile::new(rows))
     }
 
     /// An empty shadow, with its budget of tables and the bookkeeping for them.

@@ -49,6 +49,10 @@ pub struct EntryArea {
     pub mce_count: AtomicU64,
     /// What entries and exits do beyond the usual.
     pub unusual: Unusual,
+    /// The time-stamp counter at the last entry and the last exit. Only images with the feature `profile` write here.
+    pub entered: u64,
+    /// As above.
+    pub left: u64,
 }
 
 /// Bytes that are 0 usually: all of them are one test on entry, and the first two one on exit.

@@ -49,6 +49,9 @@ global_asm!(
     not_handler_flags = const !(eflags::HANDLER | eflags::FORCED),
     refused = const REFUSED,
     idle_vector = const offset_of!(EntryArea, idle_vector),
+    profile = const cfg!(feature = "profile") as u8,
+    entered = const offset_of!(EntryArea, entered),
+    left = const offset_of!(EntryArea, left),
     nmi_count = const offset_of!(EntryArea, nmi_count),
     mce_count = const offset_of!(EntryArea, mce_count),
     options(att_syntax)
@@ -94,6 +97,16 @@ pub enum HwExit {
     Interrupt(u8),
     /// The processor refused to load the guest's state.
     Refused,
+}
+
+/// When the guest ran last, in counts of the time-stamp counter.
+#[cfg(feature = "profile")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stamps {
+    /// The entry.
+    pub entered: u64,
+    /// The exit.
+    pub left: u64,
 }
 
 /// The CR0.TS that the guest runs with.
@@ -347,6 +360,19 @@ impl Switch {
     pub fn direct_syscalls(&self) -> u64 {
         // SAFETY: the switcher alone uses this word beside us, and it does not run.
         unsafe { (*entry_area.get()).syscalls }
+    }
+
+    /// When the guest was entered and left last.
+    #[cfg(feature = "profile")]
+    pub fn stamps(&self) -> Stamps {
+        let area = entry_area.get();
+        // SAFETY: the switcher alone uses these words beside us, and it does not run.
+        unsafe {
+            Stamps {
+                entered: (*area).entered,
+                left: (*area).left,
+            }
+        }
     }
 
     fn change_gate(&mut self, vector: u8, change: impl FnOnce(Gate) -> Gate) {
