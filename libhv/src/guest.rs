@@ -420,6 +420,8 @@ impl Guest {
         }
         if changes.concern_syscalls() {
             self.switch.set_direct_syscall(self.lguest.direct_syscall());
+        } else if changes.contains(Changes::STACK_POINTER) {
+            (self.switch).set_syscall_stack_pointer(self.lguest.stack_pointer());
         }
         if changes.contains(Changes::TS) {
             self.switch

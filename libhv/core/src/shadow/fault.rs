@@ -1,6 +1,7 @@
 //! Faults: what the guest's tables allow and the shadow does not have yet.
 
 use super::slot::{Mirror, Slot, TableId};
+use super::tables::StackTable;
 use super::{Current, Place, Shadow};
 use crate::address::{Gfn, Gpa, Gva, PAGE_SHIFT, PAGE_SIZE};
 use crate::frames::{TableIndex, TablePool};
@@ -121,22 +122,15 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             privilege: Privilege::Supervisor,
         };
         let last = Gva::new(self.stack.top.raw().wrapping_sub(1));
-        // Both pages are nearly always in one table.
-        let mut found: Option<(Place, Option<TableId>)> = None;
         for page in 0..self.stack.pages {
             let gva = Gva::new(last.raw().wrapping_sub(page.wrapping_mul(PAGE_SIZE)));
             let place = Place::of(gva);
-            let table = match found {
-                Some((at, table)) if at.shares_table(place) => table,
-                _ => self.writable_table(place),
-            };
-            found = Some((place, table));
+            let table = self.stack_table(place);
             let entry = table.map_or(0, |table| self.tables.entry(table, place.leaf));
             if entry & bits::WRITABLE == bits::WRITABLE {
                 // Guests say where the stack is at every switch of their tasks.
                 continue;
             }
-            found = None;
             match self.page_fault(memory, gva, write.error(Presence::Absent))? {
                 Fault::Repaired => {}
                 Fault::Device(_) | Fault::Reflect { .. } => return Err(Kill::BadStackPage(gva)),
@@ -145,7 +139,24 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         Ok(())
     }
 
-    /// The leaf table of a place, if the levels above grant writing.
+    /// The leaf table of a place, if the levels above grant writing. Stacks lie near each other, in one table for all
+    /// roots, which is remembered.
+    fn stack_table(&mut self, place: Place) -> Option<TableId> {
+        // A root without a shadow gets one.
+        self.current_table?;
+        let part = place.part();
+        match self.tables.stack() {
+            Some(known) if known.part == part => Some(known.id),
+            _ => {
+                let id = self.writable_table(place)?;
+                if self.is_shared(place.quarter) {
+                    self.tables.remember_stack(StackTable { part, id });
+                }
+                Some(id)
+            }
+        }
+    }
+
     fn writable_table(&self, place: Place) -> Option<TableId> {
         let root = self.current_table?;
         let directory = self.tables.child(root, TableIndex::new(place.quarter))?;

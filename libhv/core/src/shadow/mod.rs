@@ -380,16 +380,15 @@ impl Place {
         }
     }
 
-    /// Whether both are found in one leaf table.
-    fn shares_table(self, other: Self) -> bool {
-        (self.quarter, self.directory) == (other.quarter, other.directory)
+    /// Which 2 MiB of the address space it is in.
+    fn part(self) -> u32 {
+        let tables = self.quarter.wrapping_mul(TableIndex::COUNT.into());
+        tables.wrapping_add(self.directory.raw().into())
     }
 
     /// The first address of the page there.
     fn gva(self) -> Gva {
-        let tables = self.quarter.wrapping_mul(TableIndex::COUNT.into());
-        let table = tables.wrapping_add(self.directory.raw().into());
-        let pages = table.wrapping_mul(TableIndex::COUNT.into());
+        let pages = self.part().wrapping_mul(TableIndex::COUNT.into());
         let page = pages.wrapping_add(self.leaf.raw().into());
         Gva::new(page.wrapping_mul(PAGE_SIZE))
     }

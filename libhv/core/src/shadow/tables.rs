@@ -33,6 +33,16 @@ pub(super) struct Tables<T, S> {
     /// of them, and about another.
     announced: Announced,
     announced_elsewhere: Announced,
+    /// The leaf table that the kernel's stack was last found in, for as long.
+    stack: Option<StackTable>,
+}
+
+/// A leaf table that all roots share, below entries that grant writing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StackTable {
+    /// The 2 MiB that it is for.
+    pub(super) part: u32,
+    pub(super) id: TableId,
 }
 
 /// A table whose entries are being changed.
@@ -73,6 +83,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             effort: 0,
             announced: Announced::NONE,
             announced_elsewhere: Announced::NONE,
+            stack: None,
         }
     }
 
@@ -104,7 +115,21 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         }
     }
 
+    pub(super) fn stack(&self) -> Option<StackTable> {
+        self.stack
+    }
+
+    pub(super) fn remember_stack(&mut self, table: StackTable) {
+        self.stack = Some(table);
+    }
+
     /// To be called when tables come, go, or are named by others than before.
+    fn forget_places(&mut self) {
+        self.forget_announced();
+        self.stack = None;
+    }
+
+    /// To be called when another root is loaded.
     pub(super) fn forget_announced(&mut self) {
         self.announced.key = Announced::NO_KEY;
         self.announced_elsewhere.key = Announced::NO_KEY;
@@ -200,7 +225,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             older: None,
         });
         self.in_use = self.in_use.wrapping_add(1);
-        self.forget_announced();
+        self.forget_places();
         self.add_effort(CREATING);
         Some(id)
     }
@@ -271,7 +296,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         };
         table.references = table.references.wrapping_add(1);
         let entry = table_entry(table.frame.address(), rights);
-        self.forget_announced();
+        self.forget_places();
         let old = self.set_entry(id, index, entry);
         if let Some(was) = self.named_by(old) {
             self.release(was);
@@ -281,7 +306,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
 
     /// Clears an entry that names a table, which is released. Returns whether there was one.
     pub(super) fn unlink(&mut self, id: TableId, index: TableIndex) -> bool {
-        self.forget_announced();
+        self.forget_places();
         let old = self.set_entry(id, index, 0);
         if let Some(was) = self.named_by(old) {
             self.release(was);
@@ -366,7 +391,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         else {
             return;
         };
-        self.forget_announced();
+        self.forget_places();
         self.forget(id, table.mirror, table.next);
         self.pool.give(table.frame);
         self.in_use = self.in_use.wrapping_sub(1);
@@ -397,7 +422,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
     /// as tables are created ([`Tables::sweep`]).
     pub(super) fn free_all(&mut self) {
         self.age = self.age.wrapping_add(1);
-        self.forget_announced();
+        self.forget_places();
         self.left_over = self.left_over.wrapping_add(self.in_use);
         self.in_use = 0;
         self.swept = 0;

@@ -60,6 +60,11 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         })
     }
 
+    /// The pointer of the stack that system calls start on, before anything is pushed.
+    pub fn stack_pointer(&self) -> u32 {
+        self.stack.pointer
+    }
+
     /// Something that [`Lguest::direct_syscall`] depends on has changed.
     pub(super) fn note_syscall_changed(&mut self) {
         self.changes.add(Changes::SYSCALL);

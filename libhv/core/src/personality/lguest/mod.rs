@@ -77,8 +77,10 @@ impl Changes {
     pub const SYSCALL: Changes = Changes(1 << 3);
     /// [`Lguest::deadline`] may be earlier than it was.
     pub const CLOCK: Changes = Changes(1 << 4);
+    /// Of [`Lguest::direct_syscall`], the stack pointer alone: that happens at every switch of tasks.
+    pub const STACK_POINTER: Changes = Changes(1 << 5);
     /// Everything: where a new guest starts.
-    pub const ALL: Changes = Changes(31);
+    pub const ALL: Changes = Changes(63);
 
     /// Whether there is nothing to tell.
     pub const fn is_empty(self) -> bool {

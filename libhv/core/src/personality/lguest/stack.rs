@@ -1,6 +1,6 @@
 //! The guest kernel's stack, and the host's accesses to stacks on the kernel's behalf.
 
-use super::{Lguest, refused_on_entry};
+use super::{Changes, Lguest, refused_on_entry};
 use crate::address::{Gpa, Gva, PAGE_SIZE};
 use crate::device::Devices;
 use crate::kill::Kill;
@@ -36,8 +36,12 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         if pages > MAX_PAGES {
             return Err(Kill::BadStackPages(pages));
         }
+        if selector == self.stack.selector {
+            self.changes.add(Changes::STACK_POINTER);
+        } else {
+            self.note_syscall_changed();
+        }
         self.stack = KernelStack { selector, pointer };
-        self.note_syscall_changed();
         self.mmu.set_stack(&self.memory, Gva::new(pointer), pages)
     }
 

@@ -3,7 +3,7 @@
 use super::fixture::{DATA, INTERRUPT_GATE, KERNEL_ADDRESS, Machine, OPEN, TRAP_GATE, handler};
 use super::numbers::{data, hypercall};
 use crate::address::Hpa;
-use crate::personality::lguest::{DirectSyscall, GateKind};
+use crate::personality::lguest::{Changes, DirectSyscall, GateKind};
 
 const VECTOR: u8 = 0x80;
 const STACK: u32 = 0xb000;
@@ -117,6 +117,13 @@ fn a_word_across_two_pages_goes_through_the_host() {
 fn a_change_of_stack_is_told() {
     let mut machine = ready();
     assert!(!machine.guest.take_changes().concern_syscalls());
+    call(&mut machine, hypercall::SET_STACK, [0x69, 0xc000, 1]);
+    let changes = machine.guest.take_changes();
+    assert!(changes.contains(Changes::STACK_POINTER) && !changes.concern_syscalls());
+    assert_eq!(machine.guest.stack_pointer(), 0xc000);
+    // Another segment may not do at all.
+    call(&mut machine, hypercall::SET_STACK, [0x71, 0xc000, 1]);
+    assert!(machine.guest.take_changes().concern_syscalls());
     call(&mut machine, hypercall::SET_STACK, [0x69, 0xc000, 1]);
     assert!(machine.guest.take_changes().concern_syscalls());
     let pointer = machine
