@@ -1,7 +1,6 @@
 //! Faults: what the guest's tables allow and the shadow does not have yet.
 
 use super::slot::{Mirror, Slot, TableId};
-use super::tables::StackTable;
 use super::{Current, Place, Shadow};
 use crate::address::{Gfn, Gpa, Gva, PAGE_SHIFT, PAGE_SIZE};
 use crate::frames::{TableIndex, TablePool};
@@ -145,16 +144,14 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         // A root without a shadow gets one.
         self.current_table?;
         let part = place.part();
-        match self.tables.stack() {
-            Some(known) if known.part == part => Some(known.id),
-            _ => {
-                let id = self.writable_table(place)?;
-                if self.is_shared(place.quarter) {
-                    self.tables.remember_stack(StackTable { part, id });
-                }
-                Some(id)
-            }
+        if let Some(known) = self.tables.stack_table(part) {
+            return Some(known);
         }
+        let id = self.writable_table(place)?;
+        if self.is_shared(place.quarter) {
+            self.tables.remember_stack_table(part, id);
+        }
+        Some(id)
     }
 
     fn writable_table(&self, place: Place) -> Option<TableId> {

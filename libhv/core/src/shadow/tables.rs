@@ -33,16 +33,31 @@ pub(super) struct Tables<T, S> {
     /// of them, and about another.
     announced: Announced,
     announced_elsewhere: Announced,
-    /// The leaf table that the kernel's stack was last found in, for as long.
-    stack: Option<StackTable>,
+    /// Leaf tables that kernel stacks were found in, each at a place that follows from its part of the address space.
+    stacks: [StackTable; STACKS],
+    /// Changes so far after which a table may be at another place.
+    moves: u64,
 }
+
+/// Leaf tables of stacks that are remembered.
+const STACKS: usize = 8;
 
 /// A leaf table that all roots share, below entries that grant writing.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct StackTable {
+struct StackTable {
     /// The 2 MiB that it is for.
-    pub(super) part: u32,
-    pub(super) id: TableId,
+    part: u32,
+    id: Option<TableId>,
+    /// [`Tables::moves`] when it was found there.
+    found: u64,
+}
+
+impl StackTable {
+    const NONE: Self = Self {
+        part: 0,
+        id: None,
+        found: 0,
+    };
 }
 
 /// A table whose entries are being changed.
@@ -83,7 +98,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             effort: 0,
             announced: Announced::NONE,
             announced_elsewhere: Announced::NONE,
-            stack: None,
+            stacks: [StackTable::NONE; _],
+            moves: 0,
         }
     }
 
@@ -115,18 +131,28 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         }
     }
 
-    pub(super) fn stack(&self) -> Option<StackTable> {
-        self.stack
+    /// The leaf table that stacks in `part` were found in, if it must still be there.
+    pub(super) fn stack_table(&self, part: u32) -> Option<TableId> {
+        let stack = self.stacks.get(part as usize % STACKS)?;
+        let holds = stack.part == part && stack.found == self.moves;
+        stack.id.filter(|_| holds)
     }
 
-    pub(super) fn remember_stack(&mut self, table: StackTable) {
-        self.stack = Some(table);
+    pub(super) fn remember_stack_table(&mut self, part: u32, id: TableId) {
+        let found = self.moves;
+        if let Some(stack) = self.stacks.get_mut(part as usize % STACKS) {
+            *stack = StackTable {
+                part,
+                id: Some(id),
+                found,
+            };
+        }
     }
 
     /// To be called when tables come, go, or are named by others than before.
     fn forget_places(&mut self) {
         self.forget_announced();
-        self.stack = None;
+        self.moves = self.moves.wrapping_add(1);
     }
 
     /// To be called when another root is loaded.
