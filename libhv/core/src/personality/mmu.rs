@@ -65,12 +65,7 @@ pub trait Mmu {
     }
 
     /// Top-level entry `index` of `root` changed.
-    fn set_pgd(
-        &mut self,
-        memory: &impl GuestMemory,
-        root: Gpa,
-        index: u32,
-    ) -> Result<Progress, Kill>;
+    fn set_pgd(&mut self, memory: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill>;
 
     /// An entry of the page directory at `table` changed: one that is neither top nor leaf. The inner
     /// error says that the guest's tables have no such level.
@@ -136,13 +131,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T
         Shadow::set_pte(self, memory, change)
     }
 
-    fn set_pgd(
-        &mut self,
-        _memory: &impl GuestMemory,
-        root: Gpa,
-        index: u32,
-    ) -> Result<Progress, Kill> {
-        Shadow::set_pgd(self, root, index)
+    fn set_pgd(&mut self, memory: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill> {
+        Shadow::set_pgd(self, memory, root, index)
     }
 
     fn set_pmd(
@@ -223,12 +213,7 @@ where
         with_shadow!(self, shadow => Mmu::set_ptes(shadow, memory, changes))
     }
 
-    fn set_pgd(
-        &mut self,
-        memory: &impl GuestMemory,
-        root: Gpa,
-        index: u32,
-    ) -> Result<Progress, Kill> {
+    fn set_pgd(&mut self, memory: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill> {
         with_shadow!(self, shadow => Mmu::set_pgd(shadow, memory, root, index))
     }
 

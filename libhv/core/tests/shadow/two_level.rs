@@ -110,7 +110,9 @@ fn r8_roots_are_pages_whose_low_bits_are_flags() {
 fn lg_108_set_pgd_is_bounded() {
     let mut machine = rules::machine();
     for index in [1024, u32::MAX] {
-        let refused = machine.shadow.set_pgd(Gpa::new(ROOTS[0]), index);
+        let refused = machine
+            .shadow
+            .set_pgd(&machine.ram, Gpa::new(ROOTS[0]), index);
         let entries = 1024;
         assert_eq!(refused, Err(Kill::BadPgdIndex { index, entries }));
     }

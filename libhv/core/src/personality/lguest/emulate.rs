@@ -5,9 +5,9 @@
 //! the flag that counts is `irq_enabled`, which the guest writes itself. Of ring 3 only what is not
 //! privileged is emulated (`store`).
 
+use super::Lguest;
 use super::decode::{Code, Operation, Port, Segment};
 use super::trap::GENERAL_PROTECTION;
-use super::Lguest;
 use crate::address::{Gva, PAGE_SIZE};
 use crate::device::{Devices, Width};
 use crate::kill::Kill;

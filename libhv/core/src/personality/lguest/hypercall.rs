@@ -163,11 +163,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
 
     /// Carries out one call from the ring.
     #[inline(never)]
-    pub(super) fn execute_queued(
-        &mut self,
-        call: &Call,
-        clock: &impl Clock,
-    ) -> Result<Reply, End> {
+    pub(super) fn execute_queued(&mut self, call: &Call, clock: &impl Clock) -> Result<Reply, End> {
         self.execute(call, clock)
     }
 
@@ -202,7 +198,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
                 self.changes.add(Changes::CLOCK);
             }
             Hypercall::Halt => self.interrupts.halt(),
-            Hypercall::SetPgd => return Ok(self.set_pgd(Gpa::from(first), second)?.into()),
+            Hypercall::SetPgd => self.set_pgd(Gpa::from(first), second)?,
             Hypercall::SetPmd => self
                 .mmu
                 .set_pmd(&self.memory, Gpa::from(first))?
@@ -235,10 +231,10 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         }
     }
 
-    fn set_pgd(&mut self, root: Gpa, index: u32) -> Result<Progress, Kill> {
+    fn set_pgd(&mut self, root: Gpa, index: u32) -> Result<(), Kill> {
         match self.mmu.set_pgd(&self.memory, root, index) {
             Err(Kill::BadPgdIndex { .. }) if self.generation.top_index == TopIndex::Ignore => {
-                Ok(Progress::Done)
+                Ok(())
             }
             result => result,
         }

@@ -162,7 +162,9 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// Whether an interrupt waits for the guest to do something that it does not announce; then
     /// [`Lguest::deadline`] is nearer than the clock event.
     pub fn needs_recheck(&self) -> bool {
-        self.interrupts.pending != 0 && self.data.is_some() && !self.interrupts.waiting.contains(Waiting::WAKING)
+        self.interrupts.pending != 0
+            && self.data.is_some()
+            && !self.interrupts.waiting.contains(Waiting::WAKING)
     }
 
     /// When the host has to get in at the latest, even if the guest runs on.

@@ -163,7 +163,9 @@ impl Ring {
         let mut status = [data::SLOT_EMPTY; data::RING_SLOTS as usize];
         memory.read(due.status, &mut status)?;
         let is_ready = |status: &&u8| **status != data::SLOT_EMPTY;
-        let (wrapped, here) = status.split_at_checked(due.index as usize).unwrap_or_default();
+        let (wrapped, here) = status
+            .split_at_checked(due.index as usize)
+            .unwrap_or_default();
         let ready_here = here.iter().take_while(is_ready).count();
         let ready_wrapped = match ready_here == here.len() {
             true => wrapped.iter().take_while(is_ready).count(),
