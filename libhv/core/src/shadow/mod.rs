@@ -41,6 +41,7 @@
 mod announce;
 mod any_format;
 mod audit;
+mod budget;
 mod fault;
 mod invalidation;
 mod roots;
@@ -51,6 +52,7 @@ pub use announce::{LeafChange, NoMiddleTables};
 pub use any_format::AnyFormatShadow;
 pub(crate) use any_format::with_shadow;
 pub use audit::{AuditFailure, AuditReport};
+pub use budget::default_budget;
 pub use fault::Fault;
 pub use invalidation::Invalidation;
 pub use slot::Slot;
