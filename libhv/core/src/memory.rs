@@ -73,6 +73,24 @@ pub trait GuestMemory {
     /// Reads a 32-bit word at any alignment.
     fn read_u32(&self, at: Gpa) -> Result<u32, BadAddress>;
 
+    /// Reads 32-bit words one after the other, at any alignment. On error nothing is read.
+    fn read_words(&self, at: Gpa, words: &mut [u32]) -> Result<(), BadAddress> {
+        let length = words.len().saturating_mul(4);
+        if !self.contains(at, length as u64) {
+            return Err(BadAddress {
+                at,
+                length,
+                access: Access::Read,
+            });
+        }
+        let mut place = at;
+        for word in words {
+            *word = self.read_u32(place)?;
+            place = place.wrapping_add(4);
+        }
+        Ok(())
+    }
+
     /// Writes a 32-bit word at any alignment.
     fn write_u32(&self, at: Gpa, value: u32) -> Result<(), BadAddress>;
 

@@ -157,6 +157,15 @@ impl GuestMemory for DirectRam {
     }
 
     #[inline]
+    fn read_words(&self, at: Gpa, words: &mut [u32]) -> Result<(), BadAddress> {
+        let length = size_of_val(words);
+        let from = self.pointer(at, length, Access::Read)?;
+        // SAFETY: both spans are checked and `words` is ours. The processor has the guest's byte order.
+        unsafe { copy(from.as_ptr(), words.as_mut_ptr().cast(), length) };
+        Ok(())
+    }
+
+    #[inline]
     fn write_words(&self, at: Gpa, words: &[u32]) -> Result<(), BadAddress> {
         let into = self.pointer(at, size_of_val(words), Access::Write)?;
         let into = into.cast::<u32>();

@@ -7,7 +7,7 @@ pub mod walker;
 
 pub use detect::{Detected, Paging, detect};
 pub use format::{BadEntry, Counterpart, EntryWidth, Format, Level, Pae, TwoLevel};
-pub use propagate::{Mapping, Outcome, Path, propagate, table_entry};
+pub use propagate::{Mapping, Path, Refused, Translation, propagate, table_entry};
 
 /// Bits of a page-table entry that guest formats and the processor's own share (Intel SDM volume 3,
 /// tables 4-5, 4-6, 4-8 to 4-11 and 4-20).

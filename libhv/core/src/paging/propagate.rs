@@ -4,23 +4,39 @@ use super::{Access, AccessKind, BadEntry, Format, Level, Presence, Privilege, bi
 use crate::address::{Gfn, Gpa, Gva, Hpa};
 use crate::memory::BadAddress;
 
-/// What the guest's entries come to for one access.
+/// What the guest's entries come to for an access that they allow.
 #[derive(Clone, Copy, Debug)]
-pub enum Outcome {
-    /// The access is allowed.
-    Mapped {
-        /// The translation.
-        mapping: Mapping,
-        /// Where it was found.
-        path: Path,
-    },
+pub struct Translation {
+    /// The translation itself.
+    pub mapping: Mapping,
+    /// Where it was found.
+    pub path: Path,
+}
+
+/// Why there is no translation for an access.
+#[derive(Clone, Copy, Debug)]
+pub enum Refused {
+    /// The guest gets a page fault with this error code.
+    Fault(u32),
     /// The access is allowed, and its frame is a device's. Nothing is mapped there, and the guest's
     /// entry gets no accessed bit: a guest does not look for it there.
     Device(Gfn),
-    /// The guest gets a page fault with this error code.
-    Fault(u32),
     /// The guest's entries are none that this ABI has.
     Bad(BadEntry),
+    /// A table is not where it could be read.
+    Unreadable(BadAddress),
+}
+
+impl From<BadEntry> for Refused {
+    fn from(bad: BadEntry) -> Self {
+        Refused::Bad(bad)
+    }
+}
+
+impl From<BadAddress> for Refused {
+    fn from(bad: BadAddress) -> Self {
+        Refused::Unreadable(bad)
+    }
 }
 
 /// A translation that allows the access it was made for.
@@ -93,8 +109,8 @@ pub const fn table_entry(table: Hpa, rights: u64) -> u64 {
 /// device's either.
 ///
 /// # Errors
-/// Those of `read`.
-#[inline]
+/// When the access is not one to RAM that the guest's entries allow.
+#[inline(always)]
 pub fn propagate<F: Format>(
     root: Gpa,
     gva: Gva,
@@ -102,17 +118,14 @@ pub fn propagate<F: Format>(
     access: Access,
     ram: Gfn,
     device_limit: Gfn,
-) -> Result<Outcome, BadAddress> {
-    let fault = |presence| Ok(Outcome::Fault(access.error(presence) & F::ERROR));
+) -> Result<Translation, Refused> {
+    let fault = |presence| Err(Refused::Fault(access.error(presence) & F::ERROR));
 
     let top = read(F::entry(root, &F::TOP, gva))?;
     if top & bits::P == 0 {
         return fault(Presence::Absent);
     }
-    let mut table = match F::TOP.check(top, ram) {
-        Ok(frame) => frame,
-        Err(bad) => return Ok(Outcome::Bad(bad)),
-    };
+    let mut table = F::TOP.check(top, ram)?;
     let mut granted = grants(top, &F::TOP);
     let mut directory = None;
     for level in F::MIDDLE {
@@ -121,10 +134,7 @@ pub fn propagate<F: Format>(
         if entry & bits::P == 0 {
             return fault(Presence::Absent);
         }
-        table = match level.check(entry, ram) {
-            Ok(frame) => frame,
-            Err(bad) => return Ok(Outcome::Bad(bad)),
-        };
+        table = level.check(entry, ram)?;
         granted &= grants(entry, level);
     }
     let at = F::entry(table.start(), &F::LEAF, gva);
@@ -137,19 +147,16 @@ pub fn propagate<F: Format>(
     if granted & grants(entry, &F::LEAF) & needed != needed {
         return fault(Presence::Present);
     }
-    let frame = match F::LEAF.check(entry, device_limit) {
-        Ok(frame) => frame,
-        Err(bad) => return Ok(Outcome::Bad(bad)),
-    };
+    let frame = F::LEAF.check(entry, device_limit)?;
     if frame >= ram {
-        return Ok(Outcome::Device(frame));
+        return Err(Refused::Device(frame));
     }
     let dirty = if access.kind == AccessKind::Write {
         bits::D
     } else {
         0
     };
-    Ok(Outcome::Mapped {
+    Ok(Translation {
         mapping: Mapping::of(frame, entry | bits::A | dirty),
         path: Path {
             directory,

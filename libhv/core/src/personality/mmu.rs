@@ -102,6 +102,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T
         Shadow::page_fault(self, memory, gva, error)
     }
 
+    #[inline(always)]
     fn guest_access(
         &mut self,
         memory: &impl GuestMemory,
@@ -178,6 +179,7 @@ where
         with_shadow!(self, shadow => Mmu::page_fault(shadow, memory, gva, error))
     }
 
+    #[inline(always)]
     fn guest_access(
         &mut self,
         memory: &impl GuestMemory,

@@ -5,10 +5,10 @@ use super::{Current, Place, Shadow};
 use crate::address::{Gfn, Gpa, Gva, PAGE_SHIFT, PAGE_SIZE};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
-use crate::memory::{BadAddress, GuestMemory};
+use crate::memory::GuestMemory;
 use crate::paging::{
-    Access, AccessKind, BadEntry, Counterpart, Format, Mapping, Outcome, Presence, Privilege, bits,
-    error, propagate,
+    Access, AccessKind, BadEntry, Counterpart, Format, Mapping, Presence, Privilege, Refused,
+    Translation, bits, error, propagate,
 };
 
 /// What a page fault came to.
@@ -36,20 +36,6 @@ struct Found {
     table: Option<Gfn>,
 }
 
-/// Why there is none.
-enum Refused {
-    Device(Gfn),
-    Fault(u32),
-    Bad(BadEntry),
-    BadAddress(BadAddress),
-}
-
-impl From<BadAddress> for Refused {
-    fn from(bad: BadAddress) -> Self {
-        Refused::BadAddress(bad)
-    }
-}
-
 impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> {
     /// The processor refused an access to `gva`, with this error code: of which only the kind of
     /// access counts, for whether a translation exists is for the guest's tables to say.
@@ -66,15 +52,15 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         let access = Access::from_error(error);
         let found = match self.look_up(memory, gva, access) {
             Ok(found) => found,
-            Err(Refused::Bad(bad)) => return Err(bad.into()),
-            Err(Refused::BadAddress(bad)) => return Err(bad.into()),
-            Err(Refused::Device(frame)) => {
-                return Ok(Fault::Device(Mapping::of(frame, 0).address(gva)));
-            }
             Err(Refused::Fault(error)) => {
                 self.statistics.reflected = self.statistics.reflected.wrapping_add(1);
                 return Ok(Fault::Reflect { error });
             }
+            Err(Refused::Device(frame)) => {
+                return Ok(Fault::Device(Mapping::of(frame, 0).address(gva)));
+            }
+            Err(Refused::Bad(bad)) => return Err(bad.into()),
+            Err(Refused::Unreadable(bad)) => return Err(bad.into()),
         };
         self.statistics.repaired = self.statistics.repaired.wrapping_add(1);
         if self.install(memory, gva, &found).is_some() {
@@ -97,6 +83,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     ///
     /// # Errors
     /// When the guest's entries are none that this ABI has.
+    #[inline(always)]
     pub fn guest_access(
         &mut self,
         memory: &impl GuestMemory,
@@ -109,7 +96,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             // There is nothing in device memory that the host could use for the guest.
             Err(Refused::Device(_)) => Ok(Err(access.error(Presence::Absent))),
             Err(Refused::Bad(bad)) => Err(bad.into()),
-            Err(Refused::BadAddress(bad)) => Err(bad.into()),
+            Err(Refused::Unreadable(bad)) => Err(bad.into()),
         }
     }
 
@@ -161,7 +148,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     }
 
     /// Finds the translation for an access, and sets accessed and dirty bits in the guest's leaf.
-    #[inline]
+    #[inline(always)]
     fn look_up(
         &self,
         memory: &impl GuestMemory,
@@ -312,7 +299,7 @@ fn linear(memory: &impl GuestMemory, gva: Gva, access: Access) -> Result<Found, 
     })
 }
 
-#[inline]
+#[inline(always)]
 fn look_up_in<F: Format>(
     memory: &impl GuestMemory,
     root: Gpa,
@@ -321,12 +308,8 @@ fn look_up_in<F: Format>(
 ) -> Result<Found, Refused> {
     let read = |at| F::ENTRY.read(memory, at);
     let (ram, device_limit) = (memory.frames(), memory.device_limit());
-    let (mapping, path) = match propagate::<F>(root, gva, read, access, ram, device_limit)? {
-        Outcome::Mapped { mapping, path } => (mapping, path),
-        Outcome::Device(frame) => return Err(Refused::Device(frame)),
-        Outcome::Fault(error) => return Err(Refused::Fault(error)),
-        Outcome::Bad(bad) => return Err(Refused::Bad(bad)),
-    };
+    let translation = propagate::<F>(root, gva, read, access, ram, device_limit)?;
+    let Translation { mapping, path } = translation;
     if mapping.leaf != path.entry {
         // Should the entry change in between, it keeps what it changed to; the translation that we
         // read is then one that the guest had, and what it announces next corrects it.

@@ -5,7 +5,7 @@ use super::{G, oracle, special_entries};
 use hv_core::address::{Gfn, Gpa, Gva, Hpa};
 use hv_core::kill::Kill;
 use hv_core::memory::GuestMemory;
-use hv_core::paging::{Access, AccessKind, Outcome, bits, propagate, walker};
+use hv_core::paging::{Access, AccessKind, Refused, Translation, bits, propagate, walker};
 use hv_machine::{ACCESSES, Machine, Tables};
 
 /// Level `n` is the table in frame `n`; the page is the frame behind them.
@@ -26,20 +26,23 @@ pub enum Expected {
     },
 }
 
+/// What comes of an access.
+type Outcome = Result<Translation, Refused>;
+
 /// The levels' entries in the order in which they are asked for, wherever that is.
 fn outcome(entries: &[u64; LEVELS], access: Access) -> Outcome {
     let mut next = entries.iter();
     let read = |_| Ok(*next.next().expect("a read for each level"));
     let ram = Gfn::new(FRAMES);
-    propagate::<G>(Gpa::new(0), Gva::new(0), read, access, ram, ram).unwrap()
+    propagate::<G>(Gpa::new(0), Gva::new(0), read, access, ram, ram)
 }
 
 fn agrees(outcome: &Outcome, expected: &Expected) -> bool {
     match (outcome, expected) {
-        (Outcome::Fault(error), Expected::Fault(wanted)) => error == wanted,
-        (Outcome::Bad(bad), Expected::Kill(wanted)) => Kill::from(*bad) == *wanted,
+        (Err(Refused::Fault(error)), Expected::Fault(wanted)) => error == wanted,
+        (Err(Refused::Bad(bad)), Expected::Kill(wanted)) => Kill::from(*bad) == *wanted,
         (
-            Outcome::Mapped { mapping, path },
+            Ok(Translation { mapping, path }),
             Expected::Mapped {
                 frame,
                 leaf,
@@ -58,7 +61,7 @@ fn check(entries: [u64; LEVELS]) {
             agrees(&outcome, &expected),
             "{entries:x?} {access:?}: {outcome:x?}, not {expected:x?}"
         );
-        if let Outcome::Mapped { mapping, path } = outcome {
+        if let Ok(Translation { mapping, path }) = outcome {
             check_shadow(
                 mapping.shadow(Hpa::new(0x7000)),
                 path.rights,
@@ -173,18 +176,18 @@ fn a16_a24_the_walker_agrees() {
         for access in ACCESSES {
             let memory = |at: Gpa| Ok(machine.tables().at(at.raw()));
             let ram = machine.ram.frames();
-            let outcome =
-                propagate::<G>(Gpa::new(0), Gva::new(0), memory, access, ram, ram).unwrap();
+            let outcome = propagate::<G>(Gpa::new(0), Gva::new(0), memory, access, ram, ram);
             let expected = machine.truth(0, 0, access);
             match outcome {
-                Outcome::Mapped { mapping, .. } => {
+                Ok(Translation { mapping, .. }) => {
                     assert_eq!(Some(mapping.frame), truth.map(|truth| truth.frame));
                     assert!(expected.is_ok(), "{entries:x?} {access:?}");
                     found += 1;
                 }
-                Outcome::Device(frame) => panic!("no device has {frame:?}"),
-                Outcome::Fault(error) => assert_eq!(expected, Err(error), "{entries:x?}"),
-                Outcome::Bad(_) => assert_eq!(truth, None, "{entries:x?}"),
+                Err(Refused::Device(frame)) => panic!("no device has {frame:?}"),
+                Err(Refused::Unreadable(bad)) => panic!("{bad:?}"),
+                Err(Refused::Fault(error)) => assert_eq!(expected, Err(error), "{entries:x?}"),
+                Err(Refused::Bad(_)) => assert_eq!(truth, None, "{entries:x?}"),
             }
         }
     });
@@ -200,16 +203,15 @@ fn frames_of_devices_are_told_from_ram_and_never_mapped() {
         for access in ACCESSES {
             let mut next = entries.iter();
             let read = |_| Ok(*next.next().expect("a read for each level"));
-            let outcome =
-                propagate::<G>(Gpa::new(0), Gva::new(0), read, access, ram, limit).unwrap();
+            let outcome = propagate::<G>(Gpa::new(0), Gva::new(0), read, access, ram, limit);
             match (outcome, oracle(&entries, FRAMES, access)) {
-                (Outcome::Device(frame), Expected::Mapped { frame: wanted, .. }) => {
+                (Err(Refused::Device(frame)), Expected::Mapped { frame: wanted, .. }) => {
                     assert_eq!((frame.raw(), frame >= ram), (wanted, true));
                     found += 1;
                 }
-                (Outcome::Mapped { mapping, .. }, _) => assert!(mapping.frame < ram),
+                (Ok(Translation { mapping, .. }), _) => assert!(mapping.frame < ram),
                 // A table in a device's frame is no table.
-                (Outcome::Bad(_), _) => {}
+                (Err(Refused::Bad(_)), _) => {}
                 (outcome, expected) => assert!(agrees(&outcome, &expected), "{entries:x?}"),
             }
         }

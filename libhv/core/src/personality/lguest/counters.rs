@@ -33,9 +33,9 @@ impl Default for Counters {
     }
 }
 
-/// Counts one more; a number outside the table is one that ends the guest anyway.
-pub(super) fn count(table: &mut [u64], number: u32) {
+/// Counts some more of a number; one outside the table is one that ends the guest anyway.
+pub(super) fn count(table: &mut [u64], number: u32, more: u64) {
     if let Some(counter) = table.get_mut(number as usize) {
-        *counter = counter.wrapping_add(1);
+        *counter = counter.wrapping_add(more);
     }
 }

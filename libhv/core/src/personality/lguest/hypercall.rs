@@ -87,7 +87,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// How the guest ended.
     #[inline(always)]
     pub fn on_hypercall(&mut self, regs: &mut Registers, clock: &impl Clock) -> Result<(), End> {
-        count(&mut self.counters.exits, TRAP_HYPERCALL.into());
+        count(&mut self.counters.exits, TRAP_HYPERCALL.into(), 1);
         // Two rare cases in one test: see `rare_hypercall`.
         if regs.eflags & (eflags::VM | eflags::TF) != 0 {
             return self.rare_hypercall(regs, clock);
@@ -96,7 +96,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             return self.rare_hypercall(regs, clock);
         }
         let known = self.generation.call(regs.eax);
-        count(&mut self.counters.calls, regs.eax);
+        count(&mut self.counters.calls, regs.eax, 1);
         match known {
             // Both are done by having come here: the ring is empty, and interrupts are considered
             // before the next entry. They are the calls that guests make most often.
@@ -131,7 +131,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         if self.data.is_none() {
             self.settle_generation(regs)?;
         }
-        count(&mut self.counters.calls, regs.eax);
+        count(&mut self.counters.calls, regs.eax, 1);
         if self.hypercall(regs, clock)? == Progress::Done {
             self.interrupts.note_single_step(regs);
         }

@@ -72,6 +72,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
 
     /// Pushes SS and ESP when the privilege level changes, then EFLAGS, CS, EIP and the error code
     /// (5.5), and sets SS:ESP to what the handler starts with.
+    #[inline(always)]
     pub(super) fn push_frame(
         &mut self,
         regs: &mut Registers,

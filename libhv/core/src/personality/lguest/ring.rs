@@ -78,38 +78,43 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             .map_err(Kill::from)?;
         let first = self.cursor;
         let mut drained = Drained::Calls;
-        loop {
-            // Nearly all of what a guest queues is SET_PTE.
-            let before = self.ring.done;
-            let mut changes = LeafChanges {
-                ring: &mut self.ring,
-                generation,
-                counters: &mut self.counters.queued_calls,
+        while let Some(&[number, arguments @ ..]) = self.ring.rest().first() {
+            let mut long = false;
+            let made = if generation.call(number) == Some(Hypercall::SetPte) {
+                // Nearly all of what a guest queues.
+                self.make_leaf_changes()?
+            } else {
+                let call = Call::queued(number, arguments);
+                count(&mut self.counters.queued_calls, number, 1);
+                // A call that was queued has no EAX to answer into.
+                let reply = self.execute_queued(&call, clock)?;
+                long = matches!(reply, Reply::Unfinished | Reply::Long);
+                usize::from(reply != Reply::Unfinished)
             };
-            self.mmu.set_ptes(&self.memory, &mut changes)?;
-            let made = self.ring.done.wrapping_sub(before);
+            self.ring.done = self.ring.done.wrapping_add(made);
             self.cursor.advance(made);
-            if made != 0 && self.mmu.is_tired() {
-                drained = Drained::Part;
-                break;
-            }
-            let Some(call) = self.ring.call(generation.slot) else {
-                break;
-            };
-            count(&mut self.counters.queued_calls, call.number);
-            // A call that was queued has no EAX to answer into.
-            let reply = self.execute_queued(&call, clock)?;
-            if reply != Reply::Unfinished {
-                self.ring.done = self.ring.done.wrapping_add(1);
-                self.cursor.advance(1);
-            }
-            if matches!(reply, Reply::Unfinished | Reply::Long) || self.mmu.is_tired() {
+            if long || self.mmu.is_tired() {
                 drained = Drained::Part;
                 break;
             }
         }
         self.mark_empty(first, self.ring.done)?;
         Ok(drained)
+    }
+
+    /// Executes the SET_PTEs that are next, at least one of them. Returns how many.
+    fn make_leaf_changes(&mut self) -> Result<usize, Kill> {
+        let mut changes = LeafChanges {
+            calls: self.ring.rest().iter(),
+            generation: self.generation,
+        };
+        self.mmu.set_ptes(&self.memory, &mut changes)?;
+        let left = changes.calls.len();
+        let made = self.ring.rest().len().wrapping_sub(left);
+        if let Some([number, ..]) = self.ring.rest().first() {
+            count(&mut self.counters.queued_calls, *number, made as u64);
+        }
+        Ok(made)
     }
 
     /// Tells the guest that so many slots, from `first` on, are free again. It cannot look in
@@ -129,12 +134,15 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     }
 }
 
+/// A call from the ring: its number, then its arguments.
+type Queued = [u32; 5];
+
 /// What was queued when draining began. A slot that fills up meanwhile waits for the next call, so a guest cannot
 /// keep the host here.
 #[derive(Debug)]
 pub(super) struct Ring {
-    /// The slots that were ready, in their order.
-    slots: [u8; data::MAX_RING_SIZE],
+    /// The calls that were ready, in their order.
+    calls: [Queued; data::RING_SLOTS as usize],
     ready: usize,
     /// So many of them were executed.
     done: usize,
@@ -143,7 +151,7 @@ pub(super) struct Ring {
 impl Default for Ring {
     fn default() -> Self {
         Self {
-            slots: [0; _],
+            calls: [[0; _]; _],
             ready: 0,
             done: 0,
         }
@@ -173,57 +181,55 @@ impl Ring {
         };
         self.done = 0;
         self.ready = ready_here.wrapping_add(ready_wrapped);
-        let size = generation.slot.size();
-        let bytes = |slots: usize| slots.wrapping_mul(size as usize);
-        let all = self.slots.get_mut(..bytes(self.ready)).unwrap_or_default();
-        let (here, wrapped) = all
-            .split_at_mut_checked(bytes(ready_here))
-            .unwrap_or_default();
-        memory.read(
-            shared.field(layout.hcalls.wrapping_add(due.index.wrapping_mul(size))),
+        let all = self.calls.get_mut(..self.ready).unwrap_or_default();
+        let (here, wrapped) = all.split_at_mut_checked(ready_here).unwrap_or_default();
+        let slot = generation.slot;
+        let offset = due.index.wrapping_mul(slot.size());
+        read_slots(
+            memory,
+            slot,
+            shared.field(layout.hcalls.wrapping_add(offset)),
             here,
         )?;
-        if !wrapped.is_empty() {
-            memory.read(shared.field(layout.hcalls), wrapped)?;
+        match wrapped.is_empty() {
+            true => Ok(()),
+            false => read_slots(memory, slot, shared.field(layout.hcalls), wrapped),
         }
-        Ok(())
     }
 
-    /// The call that is due; `None` when all were executed.
+    /// The calls that are still to be executed.
     #[inline(always)]
-    fn call(&self, slot: Slot) -> Option<Call> {
-        if self.done >= self.ready {
-            return None;
-        }
-        Some(match slot {
-            Slot::ThreeArguments => {
-                let [number, first, second, third] = self.words()?;
-                Call::queued(number, [first, second, third, 0])
-            }
-            Slot::FirstArgumentLast => {
-                let [number, second, third, first] = self.words()?;
-                Call::queued(number, [first, second, third, 0])
-            }
-            Slot::FourArguments => {
-                let [number, first, second, third, fourth] = self.words()?;
-                Call::queued(number, [first, second, third, fourth])
-            }
-        })
+    fn rest(&self) -> &[Queued] {
+        self.calls.get(self.done..self.ready).unwrap_or_default()
     }
+}
 
-    /// The words of the slot that is due, of which each has `N`.
-    #[inline(always)]
-    fn words<const N: usize>(&self) -> Option<[u32; N]> {
-        let words = self.slots.as_chunks::<4>().0.as_chunks::<N>().0;
-        Some(words.get(self.done)?.map(u32::from_le_bytes))
+/// Reads neighbouring slots, of whatever layout.
+fn read_slots(
+    memory: &impl GuestMemory,
+    slot: Slot,
+    at: Gpa,
+    calls: &mut [Queued],
+) -> Result<(), BadAddress> {
+    if slot == Slot::FourArguments {
+        return memory.read_words(at, calls.as_flattened_mut());
     }
+    let mut words = [[0; 4]; data::RING_SLOTS as usize];
+    let words = words.get_mut(..calls.len()).unwrap_or_default();
+    memory.read_words(at, words.as_flattened_mut())?;
+    for (call, &[number, a, b, c]) in calls.iter_mut().zip(&*words) {
+        *call = match slot {
+            Slot::FirstArgumentLast => [number, c, a, b, 0],
+            _ => [number, a, b, c, 0],
+        };
+    }
+    Ok(())
 }
 
 /// What SET_PTEs say that are next in the ring.
 struct LeafChanges<'a> {
-    ring: &'a mut Ring,
+    calls: core::slice::Iter<'a, Queued>,
     generation: &'static Generation,
-    counters: &'a mut [u64],
 }
 
 impl Iterator for LeafChanges<'_> {
@@ -231,12 +237,11 @@ impl Iterator for LeafChanges<'_> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<LeafChange> {
-        let call = self.ring.call(self.generation.slot)?;
-        if self.generation.call(call.number) != Some(Hypercall::SetPte) {
+        let &[number, arguments @ ..] = self.calls.as_slice().first()?;
+        if self.generation.call(number) != Some(Hypercall::SetPte) {
             return None;
         }
-        count(self.counters, call.number);
-        self.ring.done = self.ring.done.wrapping_add(1);
-        Some(call.leaf_change())
+        self.calls.next();
+        Some(Call::queued(number, arguments).leaf_change())
     }
 }

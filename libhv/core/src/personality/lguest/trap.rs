@@ -52,7 +52,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         if trap.vector == TRAP_HYPERCALL {
             return self.on_hypercall(regs, clock);
         }
-        count(&mut self.counters.exits, u32::from(trap.vector));
+        count(&mut self.counters.exits, u32::from(trap.vector), 1);
         refuse_virtual_8086(regs)?;
         match trap.vector {
             PAGE_FAULT => self.page_fault(regs, trap, clock),
