@@ -128,6 +128,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T
         Shadow::new_pgtable(self, memory, root)
     }
 
+    #[inline(always)]
     fn set_pte(&mut self, memory: &impl GuestMemory, change: LeafChange) -> Result<(), Kill> {
         Shadow::set_pte(self, memory, change)
     }

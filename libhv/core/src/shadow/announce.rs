@@ -1,7 +1,7 @@
 //! What the guest announces about its tables.
 
 use super::slot::{Mirror, Slot, TableId};
-use super::{Current, Place, Shadow};
+use super::{Current, Place, Shadow, SharedQuarter};
 use crate::address::{Gfn, Gpa, Gva};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
@@ -324,8 +324,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         let table = Gfn::containing(table);
         let own = self.tables.find(Mirror::GuestDirectory(table));
         let mut changed = own.is_some_and(|own| self.empty_directory(own));
-        for (quarter, mirrored) in (0..).zip(self.shared) {
-            if mirrored == Some(table)
+        for (quarter, shared) in (0..).zip(self.shared) {
+            if shared == SharedQuarter::EntriesOf(table)
                 && let Some(shared) = self.shared_directory(quarter)
             {
                 changed |= self.empty_directory(shared);

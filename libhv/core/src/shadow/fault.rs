@@ -1,7 +1,7 @@
 //! Faults: what the guest's tables allow and the shadow does not have yet.
 
 use super::slot::{Mirror, Slot, TableId};
-use super::{Current, Place, Shadow};
+use super::{Current, Place, Shadow, SharedQuarter};
 use crate::address::{Gfn, Gpa, Gva, PAGE_SHIFT, PAGE_SIZE};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
@@ -216,11 +216,13 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     /// The page directory of a quarter that all roots share.
     fn directory_of_all(&mut self, root: TableId, quarter: u32, found: &Found) -> Option<TableId> {
         let id = self.find_or_create(Mirror::KernelDirectory { quarter })?;
-        let mirrored = self.shared.get_mut(quarter as usize)?;
-        if *mirrored != found.directory {
+        let now = found
+            .directory
+            .map_or(SharedQuarter::OwnEntries, SharedQuarter::EntriesOf);
+        let shared = self.shared.get_mut(quarter as usize)?;
+        if core::mem::replace(shared, now) != now {
             // The guest has put another one there, in silence. All roots are the same, so the old one is gone
             // from all of them.
-            *mirrored = found.directory;
             self.empty_directory(id);
         }
         let index = TableIndex::new(quarter);

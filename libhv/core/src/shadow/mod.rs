@@ -125,6 +125,17 @@ enum Current {
     Root(Gpa),
 }
 
+/// The one directory of a quarter where all roots are the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum SharedQuarter {
+    /// There is none yet.
+    Unused,
+    /// Its entries are not those of one table of the guest's.
+    OwnEntries,
+    /// It has the entries of this page directory of the guest's.
+    EntriesOf(Gfn),
+}
+
 /// The kernel's stack for traps from ring 3.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct PinnedStack {
@@ -143,9 +154,8 @@ pub struct Shadow<T, S, F = TwoLevel> {
     current_table: Option<TableId>,
     /// First address at which all roots are the same.
     kernel_address: Gva,
-    /// For each quarter where all roots are the same: the page directory of the guest's whose entries
-    /// [`Mirror::KernelDirectory`] has. None where its format has no such directories.
-    shared: [Option<Gfn>; QUARTERS as usize],
+    /// What [`Mirror::KernelDirectory`] has, for each quarter.
+    shared: [SharedQuarter; QUARTERS as usize],
     /// Roots loaded so far, counted up to the two of R5.
     boot_roots: u32,
     stack: PinnedStack,
@@ -166,7 +176,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             current: Current::Linear,
             current_table: None,
             kernel_address: Gva::new(u32::MAX),
-            shared: [None; QUARTERS as usize],
+            shared: [SharedQuarter::Unused; QUARTERS as usize],
             boot_roots: 0,
             stack: PinnedStack::default(),
             refused_leaf_flags: 0,
@@ -305,7 +315,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         self.tables.free_all();
         self.roots.clear();
         self.run_on(None);
-        self.shared = [None; QUARTERS as usize];
+        self.shared = [SharedQuarter::Unused; QUARTERS as usize];
         self.statistics.flushed = self.statistics.flushed.wrapping_add(1);
     }
 
@@ -331,8 +341,10 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     /// The directory of a quarter that all roots share, if there is one: a root names it or none. So a change
     /// there is made once, however many roots there are.
     fn shared_directory(&self, quarter: u32) -> Option<TableId> {
-        let mirror = Mirror::KernelDirectory { quarter };
-        self.is_shared(quarter).then(|| self.tables.find(mirror))?
+        match self.shared.get(quarter as usize)? {
+            SharedQuarter::Unused => None,
+            _ => self.tables.find(Mirror::KernelDirectory { quarter }),
+        }
     }
 
     /// Forgets what is below a directory, which stays where it is.
