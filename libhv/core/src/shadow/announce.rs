@@ -262,6 +262,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         if start < self.kernel_address {
             if let Some(root) = self.cached_root(root) {
                 self.drop_top_entry(root, start);
+                self.forget_if_ended(root, Place::of(start).quarter);
             }
             return Ok(());
         }
@@ -290,8 +291,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         match F::COUNTERPART {
             Counterpart::Directory => self.unlink_quarter(root, quarter),
             Counterpart::DirectoryEntries(count) => {
-                if let Some(directory) = self.tables.child(root, TableIndex::new(quarter)) {
-                    self.drop_directory_entries(directory, start, count);
+                let Some(directory) = self.tables.child(root, TableIndex::new(quarter)) else {
+                    return;
+                };
+                self.drop_directory_entries(directory, start, count);
+                if self.tables.is_empty(directory) {
+                    self.unlink_quarter(root, quarter);
                 }
             }
         }

@@ -156,6 +156,8 @@ pub struct Shadow<T, S, F = TwoLevel> {
     kernel_address: Gva,
     /// What [`Mirror::KernelDirectory`] has, for each quarter.
     shared: [SharedQuarter; QUARTERS as usize],
+    /// Whether the current root has lost the last of its own tables, as an address space that ends.
+    ended: bool,
     /// Roots loaded so far, counted up to the two of R5.
     boot_roots: u32,
     stack: PinnedStack,
@@ -177,6 +179,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             current_table: None,
             kernel_address: Gva::new(u32::MAX),
             shared: [SharedQuarter::Unused; QUARTERS as usize],
+            ended: false,
             boot_roots: 0,
             stack: PinnedStack::default(),
             refused_leaf_flags: 0,
@@ -247,6 +250,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             current_table: self.current_table,
             kernel_address: self.kernel_address,
             shared: self.shared,
+            ended: self.ended,
             boot_roots: self.boot_roots,
             stack: self.stack,
             refused_leaf_flags: self.refused_leaf_flags,
