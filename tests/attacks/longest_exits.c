@@ -48,12 +48,27 @@ static void fill_roots(void)
 	}
 }
 
+/* A leaf table of its own, in RAM that is mapped nowhere: what it has is all one page. */
+static u32 new_table(void)
+{
+	static u32 next = IDENTITY_BYTES;
+	volatile pte *entries = (volatile pte *)KERNEL_WINDOW;
+	u32 frame = next;
+
+	next += PAGE;
+	set_pte(kernel_root, KERNEL_WINDOW, frame | PTE_P | PTE_RW);
+	for (u32 i = 0; i < PAGE / sizeof(pte); i += LEAF_SPAN / PAGE)
+		entries[i] = page | PTE_P | PTE_RW;
+	return frame | PDE_FLAGS;
+}
+
 /* One root with nearly all the tables that there are for user addresses. */
 static void fill_one(volatile pte *root)
 {
+	switch_root(kernel_root);
 	for (u32 gva = QUARTER / 4; gva < 3 * QUARTER; gva += LEAF_SPAN)
 		if (!(*pde(root, gva) & PTE_P))
-			*pde(root, gva) = table | PDE_FLAGS;
+			*pde(root, gva) = new_table();
 	switch_root(root);
 	for (u32 gva = QUARTER / 4; gva < 3 * QUARTER; gva += LEAF_SPAN)
 		peek(gva);
@@ -128,6 +143,14 @@ void guest_main(void)
 	fill_one(large[0]);
 	hypercall(LHCALL_SET_PMD, FRAME(large[0][1]), 0, 0, 0);
 	said("a change in a full one");
+	/* In silence, and both have to be emptied. */
+	fill_one(large[0]);
+	fill_one(large[1]);
+	*pde(large[1], end_of(1)) = table | PDE_FLAGS;
+	switch_root(large[0]);
+	large[0][1] = large[1][1];
+	peek(end_of(1) + PAGE);
+	said("a full one in the place of another");
 #endif
 	queue_all(LHCALL_LOAD_IDT_ENTRY, zero, 0, 0);
 	said("64 gates");

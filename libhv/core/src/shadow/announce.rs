@@ -333,6 +333,10 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             if shared == SharedQuarter::EntriesOf(table)
                 && let Some(shared) = self.shared_directory(quarter)
             {
+                if changed && self.is_tired() {
+                    // It hangs in several places, each of which takes as long.
+                    return self.flush_all(memory).map(Ok);
+                }
                 changed |= self.empty_directory(shared);
             }
         }

@@ -204,6 +204,10 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             }
             // The guest changed its top-level entry in silence.
             self.unlink_quarter(root, quarter);
+            if self.is_tired() {
+                // The other may have as much to forget.
+                return None;
+            }
         }
         let id = self.find_or_create(mirror)?;
         // A user directory has one root (R8), so this shadow is of another use: what it holds may
