@@ -262,7 +262,6 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         if start < self.kernel_address {
             if let Some(root) = self.cached_root(root) {
                 self.drop_top_entry(root, start);
-                self.forget_if_ended(root, Place::of(start).quarter);
             }
             return Ok(());
         }
@@ -289,7 +288,10 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     fn drop_top_entry(&mut self, root: TableId, start: Gva) {
         let quarter = Place::of(start).quarter;
         match F::COUNTERPART {
-            Counterpart::Directory => self.unlink_quarter(root, quarter),
+            Counterpart::Directory => {
+                self.unlink_quarter(root, quarter);
+                self.forget_if_ended(root);
+            }
             Counterpart::DirectoryEntries(count) => {
                 let Some(directory) = self.tables.child(root, TableIndex::new(quarter)) else {
                     return;
@@ -297,6 +299,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
                 self.drop_directory_entries(directory, start, count);
                 if self.tables.is_empty(directory) {
                     self.unlink_quarter(root, quarter);
+                    self.forget_if_ended(root);
                 }
             }
         }

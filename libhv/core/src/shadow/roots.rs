@@ -190,9 +190,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     /// SET_PGD took a table from a root. An address space that ends loses all of them so (R3), and with the last its root
     /// can go: a guest that once had many processes would have their roots remembered for ever. The current root goes
     /// when the next one is loaded, if it has nothing of its own then either.
-    pub(super) fn forget_if_ended(&mut self, root: TableId, quarter: u32) {
-        let has_quarter = self.tables.child(root, TableIndex::new(quarter)).is_some();
-        if has_quarter || self.has_own_part(root) {
+    pub(super) fn forget_if_ended(&mut self, root: TableId) {
+        if self.has_own_part(root) {
             return;
         }
         if self.current_table == Some(root) {
