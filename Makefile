@@ -33,6 +33,8 @@ help:
 	@echo 'make bench [UPDATE=1]   counts instructions of each operation; fails when one got worse than the baseline'
 	@echo 'make bench-linux KERNEL=bzImage [INITRD=f] [RUNS=3]'
 	@echo '                        what a process of that kernel sees, bare and hosted, in instructions and in time'
+	@echo 'make profile [BENCH=processes] or KERNEL=f [INITRD=f] [CMDLINE=s] [MEM=MiB]'
+	@echo '                        a flame graph of where the exits of that guest come from, and what they cost'
 	@echo 'make test-bochs         the micro guests and the attacks on another processor: Bochs'
 	@echo 'make conformance        the LG matrix: what the tests show about each statement of the ABI'
 	@echo 'make fuzz [TARGET=name] [SECONDS=60]'
@@ -102,7 +104,7 @@ KERNEL_2.6.30 := 20630
 KERNEL_2.6.34 := 20634
 # But for these. PCI and the folding of interrupts came with the newest generation; the counts are of the
 # host's work, and what every instruction has to survive does not depend on the guest's ABI.
-NEWEST_GUESTS := block counts devices fold interrupted io mmio tables_hidden
+NEWEST_GUESTS := block counts devices fold interrupted io mmio system_calls tables_hidden
 # Calls and ranges that the newest generation has no more.
 OLD_GUESTS := console dma_bus lguest_bus noirq texts
 # The bus of G1, and that of G2 to G4.
@@ -228,6 +230,12 @@ $(IMAGES)/%.elf: FORCE $(GUESTS)
 # The same with the shadow tables audited after every exit that changes them; and hosts of the tests' own.
 $(TESTED)/%.elf: FORCE $(GUESTS)
 	$(call build_image,--features audit)
+
+# The same as the first with the exit trace.
+PROFILE  := build/profile
+PROFILED := $(PROFILE)/images
+$(PROFILED)/%.elf: FORCE $(GUESTS)
+	$(call build_image,--features profile)
 
 GRUB_MODULES := multiboot2 normal configfile iso9660 biosdisk part_msdos boot
 space := $() $()
@@ -398,7 +406,7 @@ TEST_APPS := demo linux $(notdir $(patsubst %/Cargo.toml,%,$(wildcard tests/host
 # Those that only benchmarks boot.
 MEASURED_APPS := loopback
 # What tests that boot images find in their environment.
-IN_QEMU = HV_IMAGES=$(CURDIR)/$(TESTED) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests \
+IN_QEMU = HV_IMAGES=$(CURDIR)/$(TESTED) HV_PROFILED=$(CURDIR)/$(PROFILED) HV_MICRO_GUESTS=$(CURDIR)/build/tests/guests \
 	QEMU=$(call quote,$(QEMU)) RUST_TEST_THREADS=2
 # What tests expect of the appliance is in tests/qemu/appliance.rs.
 APPLIANCE_FOR_TESTS := $(TESTED)/linux-appliance.elf
@@ -409,7 +417,7 @@ $(APPLIANCE_FOR_TESTS): override MODE := isolated
 $(APPLIANCE_FOR_TESTS): override MEM := 48
 .PHONY: test
 test: need-qemu need-iso $(MICRO_GUESTS) $(patsubst %,$(TESTED)/%.elf,$(filter-out $(MEASURED_APPS),$(TEST_APPS))) \
-		$(TESTED)/demo.iso $(APPLIANCE_FOR_TESTS) $(APPLIANCE_FOR_TESTS:.elf=.iso)
+		$(PROFILED)/linux.elf $(TESTED)/demo.iso $(APPLIANCE_FOR_TESTS) $(APPLIANCE_FOR_TESTS:.elf=.iso)
 	$(Q)$(IN_QEMU) UPDATE=$(UPDATE) python3 tests/doors/total.py \
 		cargo test $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --no-fail-fast
 
@@ -473,11 +481,39 @@ bench-linux: need-qemu $(LINUX_BENCH) $(if $(KERNEL),$(IMAGES)/linux.elf)
 		$(call quote,$(KERNEL)) --program $(LINUX_BENCH) $(if $(INITRD),--initrd $(call quote,$(INITRD))) \
 		$(if $(RUNS),--runs $(RUNS))
 
+# Where a guest's exits come from: one of the guests that measure, or the user's. The exit trace is in the log, the guest's
+# console goes to standard error. Guests of devices need another host.
+BENCH ?= processes
+PROFILABLE := $(filter-out devices,$(BENCHES))
+profile: override APP := linux
+profile: override IMAGES := $(PROFILED)
+profile: override LOG := info
+profile: override RESTART := no
+profile: override DETERMINISTIC := 1
+ifeq ($(strip $(KERNEL)),)
+# As `make bench` has them.
+profile: override KERNEL := build/tests/guests/bench/$(BENCH).elf
+profile: override GENERATION := g5
+profile: override MEM := 96
+profile_guest := $(if $(filter $(PROFILABLE),$(BENCH)),build/tests/guests/bench/$(BENCH).elf)
+endif
+profile_name = $(PROFILE)/$(basename $(notdir $(KERNEL)))
+.PHONY: profile need-profiled
+need-profiled: $(profile_guest)
+	@test -f $(call quote,$(KERNEL)) -a -r $(call quote,$(KERNEL)) || { \
+		$(call say,make profile needs KERNEL=$(,) a file$(,) or BENCH=$(,) one of $(PROFILABLE)); exit 2; }
+profile: need-profiled need-qemu $(RUNNER) $(PROFILED)/linux.elf
+	@$(call say,running $(notdir $(KERNEL)); a profile is made when it ends; the log goes to $(profile_name).log)
+	$(Q)$(run_command) >&2 2>$(call quote,$(profile_name).log) || true
+	$(Q)cargo run $(CARGO_QUIET) -p hv-tests --bin profile -- $(call quote,$(profile_name).log) \
+		--kernel $(call quote,$(KERNEL)) --picture $(call quote,$(profile_name).svg)
+
 .PHONY: check
 check: $(GUESTS) $(LINUX_BENCH)
 	$(Q)cargo fmt --all --check
 	$(Q)cargo clippy $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --all-targets -- -D warnings
 	$(Q)cargo clippy $(CARGO_QUIET) --release --features audit $(TEST_APPS:%=-p %) -- -D warnings
+	$(Q)cargo clippy $(CARGO_QUIET) --release --features profile -p linux -- -D warnings
 	$(Q)RUSTDOCFLAGS='-D warnings' cargo doc $(CARGO_QUIET) --workspace $(TEST_APPS:%=--exclude %) --no-deps
 	$(Q)cargo metadata --format-version 1 --locked | python3 tests/doors/licences.py $(TEST_APPS)
 	$(Q)python3 tests/doors/tour.py check

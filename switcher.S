@@ -6,8 +6,8 @@
  * general registers left to store. Offsets come from Rust: nothing in this file knows a layout.
  *
  * This page and the entry area are all that is mapped beside the guest in isolated mode, so nothing
- * here may touch other memory between the two CR3 loads. NMI and #MC may arrive at any instruction;
- * they run on stacks of their own and leave every register as it was.
+ * here may touch other memory between the two CR3 loads, but what is the guest's own. NMI and #MC may
+ * arrive at any instruction; they run on stacks of their own and leave every register as it was.
  */
 
 .set EAX, {eax}
@@ -41,6 +41,9 @@
 .set FRAME_FLAGS, {frame_flags}
 .set NOT_HANDLER_FLAGS, {not_handler_flags}
 .set IDLE_VECTOR, {idle_vector}
+.set PROFILE, {profile}
+.set ENTERED, {entered}
+.set LEFT, {left}
 .set REFUSED, {refused}
 .set NMI_COUNT, {nmi_count}
 .set MCE_COUNT, {mce_count}
@@ -56,6 +59,15 @@
 .set MCG_STATUS_MCIP, 1 << 2
 
 .section .switcher, "ax", @progbits
+
+/* Notes the time, in images that make a profile. EAX and EDX are lost. */
+.macro STAMP place
+.if PROFILE
+    rdtsc
+    movl    %eax, entry_area+\place(%rip)
+    movl    %edx, entry_area+\place+4(%rip)
+.endif
+.endm
 
 /*
  * Tour 4. Into the guest.
@@ -93,6 +105,7 @@ entry_prepared:
     xorl    %r15d, %r15d
     movl    EBX-EIP(%rsp), %ebx
     movl    ECX-EIP(%rsp), %ecx
+    STAMP   ENTERED
     movl    EDX-EIP(%rsp), %edx
     movl    ESI-EIP(%rsp), %esi
     movl    EDI-EIP(%rsp), %edi
@@ -147,6 +160,7 @@ exit_guest:
     movl    %edi, EDI-VECTOR(%rsp)
     movl    %ebp, EBP-VECTOR(%rsp)
 leave_guest:
+    STAMP   LEFT
     /* The guest's DF; compiled code relies on it being clear. */
     cld
     cmpw    $0, entry_area+UNUSUAL_EXIT(%rip)
@@ -179,9 +193,12 @@ unusual_exit:
  * starts, without a way through the host. The gate of the system call's vector leads here only while what lies in the
  * entry area holds; see `direct_syscall` in the personality. All that is not plain goes the long way.
  *
- * The guest's registers stay where they are: R8 to R12, which its code cannot see, are enough. The frame is
- * written through the guest's own page tables, with CR0.WP set, and no address is above 4 GiB but where nothing is
+ * The guest's registers stay where they are: R8 to R12, which its code cannot see, are enough. What they are left with
+ * is the guest's own, but for one address: where the window is, which is the same on every machine. The frame is
+ * written through the guest's own page tables, with CR0.WP set, and no address of it is above 4 GiB but where nothing is
  * mapped: a stack that is not mapped writable faults here, at a known place, and the trap goes the long way too.
+ * `irq_enabled` is reached through the window, in either mode and whatever the guest's page tables say. So it cannot
+ * fault once the frame is there: nothing is ever half done.
  */
 syscall_begin:
 .macro DIRECT_SYSCALL interrupts
@@ -212,8 +229,6 @@ syscall_begin:
     movl    %r8d, entry_area+SYSCALL_FRAME+FRAME_EFLAGS(%rip)
     incq    entry_area+SYSCALLS(%rip)
     leaq    entry_area+SYSCALL_FRAME(%rip), %rsp
-    /* The rest is the guest's own; this is an address of the host's. */
-    xorl    %r10d, %r10d
     iretq
 .endm
 .balign 16

@@ -21,6 +21,8 @@ use hv_core::load::{self, Boot, Modules};
 use hv_core::memory::GuestMemory as _;
 use hv_core::paging::Paging;
 use hv_core::personality::Mmu as _;
+#[cfg(feature = "profile")]
+use hv_core::profile::{Profile, ROWS, Row};
 use hv_core::shadow::{LEAST_TABLES, Slot, default_budget};
 use hv_hw::apic::LocalApic;
 use hv_hw::clock::{Clocks, Timer};
@@ -32,6 +34,7 @@ use hv_hw::storage;
 use hv_hw::switch::{FastPaths, Isolation, Switch};
 use hv_hw::table_pool::{Cell, FixedPool};
 use hv_hw::virtio::DeviceError;
+use hv_hw::window::Window;
 
 /// One mebibyte.
 pub const MIB: u64 = 1 << 20;
@@ -253,6 +256,8 @@ impl Builder {
         if let Some(root) = start.root {
             (shadow.new_pgtable(&memory, root)).map_err(StartError::configuration)?;
         }
+        #[cfg(feature = "profile")]
+        let profile = self.profile()?;
         let shadow_frames = shadow.statistics().capacity as u64;
         let ram_frames = memory.ram_frames().raw();
 
@@ -263,15 +268,20 @@ impl Builder {
         // SAFETY: `map_device` mapped that very page uncached, and nothing ever unmaps it.
         let apic = unsafe { LocalApic::new(registers) };
         let clocks = Clocks::calibrate(&apic);
+        let switcher_only;
         let upper_half = match isolation {
-            Isolation::Shared => tables.root(),
-            Isolation::Isolated => PageTables::switcher_only(frames)
-                .map_err(out_of("a page table"))?
-                .root(),
+            Isolation::Shared => &*tables,
+            Isolation::Isolated => {
+                switcher_only =
+                    PageTables::switcher_only(frames).map_err(out_of("a page table"))?;
+                &switcher_only
+            }
         };
+        let window = Window::of(upper_half);
         let pml4 = frames.take_frame().map_err(out_of("a page table"))?;
-        let space = GuestSpace::new(pml4.into_state(), upper_half);
-        let switch = Switch::take(isolation, fast_paths, tables.root(), space.address());
+        let space = GuestSpace::new(pml4.into_state(), upper_half.root());
+        let root = tables.root();
+        let switch = Switch::take(isolation, fast_paths, root, space.address(), window);
         let used = before - frames.statistics().free - ram_frames - shadow_frames;
         report(&clocks, isolation, ram_frames, shadow_frames, used);
         report_generation(start.generation);
@@ -288,6 +298,8 @@ impl Builder {
             clocks,
             timer: Timer::new(apic),
             pic: Pic::new(),
+            #[cfg(feature = "profile")]
+            profile,
         };
         Ok(Guest::new(parts, start.entry.raw()))
     }
@@ -368,6 +380,15 @@ impl Builder {
         let buffer = storage::array(buffer, RAM_DISK_BUFFER, || 0);
         let disk = RamDisk::new(bytes, buffer, *b"libhv-ram-disk\0\0\0\0\0\0");
         place(frames, disk).map_err(out_of("a RAM disk"))
+    }
+
+    /// An empty profile.
+    #[cfg(feature = "profile")]
+    fn profile(&mut self) -> Result<Profile, StartError> {
+        let frames = storage::frames_for::<Row>(ROWS);
+        let run = (self.machine.frames.take(frames, 1)).map_err(out_of("the profile"))?;
+        let rows = storage::array(run.into_state(), ROWS, Row::default);
+        Ok(Profile::new(rows))
     }
 
     /// An empty shadow, with its budget of tables and the bookkeeping for them.

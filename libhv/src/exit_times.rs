@@ -4,70 +4,8 @@
 //! more than a bound, whatever the guest did to cause it: a guest that could keep the host busy would keep it
 //! from its devices, and from whoever kicks it.
 
-use core::fmt;
+use hv_core::exit_kind::{KINDS, Kind};
 use hv_hw::clock::tsc;
-use hv_hw::switch::HwExit;
-
-/// Hypercall numbers that are told apart; there are none above.
-const CALLS: usize = 20;
-/// Vectors that are traps of the guest's.
-const TRAPS: usize = 32;
-
-/// Why the guest was left.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    /// A hypercall, with what it found queued.
-    Call(u32),
-    /// A trap.
-    Trap(u8),
-    /// A system call.
-    Software,
-    /// An interrupt of the host's own.
-    Interrupt,
-    /// Something woke the host while its guest slept.
-    Wake,
-}
-
-impl Kind {
-    /// `eax`: the guest's, which is the number of a hypercall.
-    pub(crate) fn of(exit: &HwExit, eax: u32) -> Self {
-        match *exit {
-            HwExit::Hypercall => Kind::Call(eax),
-            HwExit::Trap { vector, .. } if usize::from(vector) < TRAPS => Kind::Trap(vector),
-            HwExit::Trap { .. } => Kind::Software,
-            HwExit::Interrupt(_) | HwExit::Refused => Kind::Interrupt,
-        }
-    }
-}
-
-impl Kind {
-    /// Its place in the table; past the end for a call that there is not, which ends the guest.
-    fn place(self) -> usize {
-        match self {
-            Kind::Call(number) if (number as usize) < CALLS => number as usize,
-            Kind::Call(_) => KINDS,
-            Kind::Trap(vector) => CALLS + usize::from(vector),
-            Kind::Software => CALLS + TRAPS,
-            Kind::Interrupt => CALLS + TRAPS + 1,
-            Kind::Wake => CALLS + TRAPS + 2,
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Kind::Call(number) => write!(f, "call {number}"),
-            Kind::Trap(vector) => write!(f, "trap {vector}"),
-            Kind::Software => f.write_str("system call"),
-            Kind::Interrupt => f.write_str("interrupt"),
-            Kind::Wake => f.write_str("wake"),
-        }
-    }
-}
-
-/// Places in the table of kinds: calls, traps, and the three others.
-const KINDS: usize = CALLS + TRAPS + 3;
 
 /// The longest exit of each kind so far, in counts of the time-stamp counter. What it costs is a cost of every
 /// exit, so it is but a table.
@@ -116,10 +54,7 @@ impl ExitTimes {
 
     /// Logs the longest of each kind that there was.
     pub(crate) fn report(&self) {
-        let calls = (0..CALLS as u32).map(Kind::Call);
-        let traps = (0..TRAPS as u8).map(Kind::Trap);
-        let others = [Kind::Software, Kind::Interrupt, Kind::Wake];
-        for (kind, longest) in calls.chain(traps).chain(others).zip(self.longest) {
+        for (kind, longest) in Kind::all().zip(self.longest) {
             if longest != 0 {
                 hv_hw::log_debug!(
                     "longest exit: {}, {=u64} instructions",

@@ -12,11 +12,15 @@ use hv_core::device::Work;
 use hv_core::device::backend::Full;
 use hv_core::device::bus::Bus;
 use hv_core::device::virtio::Violation;
+#[cfg(feature = "profile")]
+use hv_core::exit_kind::Kind;
 use hv_core::kill::Kill;
 use hv_core::log_limit::LogLimit;
 use hv_core::memory::{BadAddress, GuestMemory as _};
 use hv_core::personality::lguest::{Changes, Lguest};
 use hv_core::personality::{BadIrq, End, Next, NoHandler, Trap, Ts};
+#[cfg(feature = "profile")]
+use hv_core::profile::{Origin, Profile};
 use hv_core::registers::Registers;
 use hv_core::shadow::{AnyFormatShadow, Invalidation, Slot};
 use hv_hw::apic::{MESSAGE_VECTORS, SPURIOUS_VECTOR, TIMER_VECTOR};
@@ -25,8 +29,13 @@ use hv_hw::crash_record;
 use hv_hw::guest_ram::DirectRam;
 use hv_hw::guest_space::GuestSpace;
 use hv_hw::pic::{COM1_LINE, Pic};
+#[cfg(feature = "profile")]
+use hv_hw::switch::Stamps;
 use hv_hw::switch::{HwExit, Switch, TaskSwitched};
 use hv_hw::table_pool::FixedPool;
+
+#[cfg(feature = "profile")]
+const PAGE_FAULT: u8 = 14;
 
 /// The shadow with the host's own frames and storage.
 pub(crate) type HostShadow = AnyFormatShadow<FixedPool, &'static mut [Slot]>;
@@ -55,6 +64,8 @@ pub struct Guest {
     auditor: crate::audit::Auditor,
     #[cfg(feature = "audit")]
     exit_times: crate::exit_times::ExitTimes,
+    #[cfg(feature = "profile")]
+    profile: Profile,
 }
 
 /// What [`Builder::start`](crate::Builder::start) puts together.
@@ -65,6 +76,8 @@ pub(crate) struct Parts {
     pub clocks: Clocks,
     pub timer: Timer,
     pub pic: Pic,
+    #[cfg(feature = "profile")]
+    pub profile: Profile,
 }
 
 impl Guest {
@@ -81,6 +94,8 @@ impl Guest {
             clocks,
             timer,
             mut pic,
+            #[cfg(feature = "profile")]
+            profile,
         } = parts;
         *switch.registers() = HostLguest::entry_registers(start);
         pic.unmask(COM1_LINE);
@@ -101,6 +116,8 @@ impl Guest {
             auditor: crate::audit::Auditor::default(),
             #[cfg(feature = "audit")]
             exit_times: crate::exit_times::ExitTimes::default(),
+            #[cfg(feature = "profile")]
+            profile,
         }
     }
 
@@ -209,6 +226,7 @@ impl Guest {
         if self.lguest.device_work() == Work::Done {
             self.arm_timer();
             self.leaves_host();
+            self.rests();
             let vector = self.switch.idle();
             self.wakes();
             if let Some(vector) = vector {
@@ -260,6 +278,8 @@ impl Guest {
     /// The guest never runs again; its registers and memory stay as they are.
     fn end(&mut self, end: End) {
         self.leaves_host();
+        #[cfg(feature = "profile")]
+        (self.profile).rests(hv_hw::clock::tsc(), self.lguest.counters().into());
         self.report_violations();
         self.report_left_out();
         self.report_machine_checks();
@@ -268,6 +288,14 @@ impl Guest {
         {
             self.exit_times.report();
             self.auditor.at_the_end(&self.lguest);
+        }
+        #[cfg(feature = "profile")]
+        {
+            let generation = self.lguest.generation();
+            hv_hw::log_info!("profile: {}", defmt::Display2Format(&self.profile.totals()));
+            for line in self.profile.lines(|number| generation.call(number)) {
+                hv_hw::log_info!("profile: {}", defmt::Display2Format(&line));
+            }
         }
         if matches!(end, End::Killed(_)) {
             let reflected = self.lguest.counters().reflected;
@@ -292,19 +320,62 @@ impl Guest {
         self.exit_times.end();
     }
 
-    /// With the `audit` feature: the guest was left.
+    /// With the `audit` or `profile` feature: the guest was left.
     fn exited(&mut self, _exit: &HwExit) {
         #[cfg(feature = "audit")]
         {
-            let kind = crate::exit_times::Kind::of(_exit, self.switch.registers().eax);
+            let kind = crate::exit_kind::kind(_exit, self.switch.registers().eax);
             self.exit_times.begin(kind);
+        }
+        #[cfg(feature = "profile")]
+        {
+            let began = hv_hw::clock::tsc();
+            self.note_exit(_exit);
+            self.profile.took(hv_hw::clock::tsc().wrapping_sub(began));
         }
     }
 
-    /// With the `audit` feature: the host slept.
+    /// Apart from the run loop, so that its registers are not all saved for this one's sake.
+    #[cfg(feature = "profile")]
+    #[inline(never)]
+    fn note_exit(&mut self, exit: &HwExit) {
+        let registers = self.switch.registers();
+        let mut origin = Origin::new(crate::exit_kind::kind(exit, registers.eax), registers);
+        if let HwExit::Trap {
+            vector: PAGE_FAULT,
+            cr2,
+            ..
+        } = *exit
+        {
+            origin = origin.with_fault(cr2);
+        }
+        let now = self.lguest.counters().into();
+        let Stamps { entered, left } = self.switch.stamps();
+        self.profile.exited(origin, entered, left, now);
+    }
+
+    /// With the `profile` feature: the last exit has been handled, and the host sleeps.
+    fn rests(&mut self) {
+        #[cfg(feature = "profile")]
+        {
+            let began = hv_hw::clock::tsc();
+            self.profile.rests(began, self.lguest.counters().into());
+            self.profile.took(hv_hw::clock::tsc().wrapping_sub(began));
+        }
+    }
+
+    /// With the `audit` or `profile` feature: the host slept.
     fn wakes(&mut self) {
         #[cfg(feature = "audit")]
-        self.exit_times.begin(crate::exit_times::Kind::Wake);
+        self.exit_times.begin(hv_core::exit_kind::Kind::Wake);
+        #[cfg(feature = "profile")]
+        {
+            let began = hv_hw::clock::tsc();
+            let origin = Origin::new(Kind::Wake, self.switch.registers());
+            let now = self.lguest.counters().into();
+            self.profile.wakes(origin, began, now);
+            self.profile.took(hv_hw::clock::tsc().wrapping_sub(began));
+        }
     }
 
     fn arm_timer(&mut self) {

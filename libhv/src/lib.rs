@@ -8,6 +8,8 @@ mod audit;
 mod builder;
 mod device;
 mod exit;
+#[cfg(any(feature = "audit", feature = "profile"))]
+mod exit_kind;
 #[cfg(feature = "audit")]
 mod exit_times;
 mod guest;

@@ -2,7 +2,7 @@
 
 Reads `cargo metadata` from standard input. A package passes if one alternative of its licence
 expression consists of permissive licences only. What no application links, the developer's own tools,
-may be under the MPL-2.0 as well: it binds changes of those packages and nothing beside them.
+may be under the MPL-2.0 or the CDDL-1.0 as well: they bind changes of those packages and nothing beside them.
 """
 
 import json
@@ -16,7 +16,7 @@ PERMISSIVE = {
 }
 
 
-FOR_TOOLS = PERMISSIVE | {"MPL-2.0"}
+FOR_TOOLS = PERMISSIVE | {"CDDL-1.0", "MPL-2.0"}
 
 
 def permitted(expression, licences):

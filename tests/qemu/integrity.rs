@@ -8,6 +8,7 @@ use hv_tests::translations::{Page, pages};
 use std::ops::Range;
 
 const FOUR_GIB: u64 = 1 << 32;
+const PAGE: u64 = 4096;
 /// Bytes below which a guest's RAM starts: its run of frames is aligned to that.
 const RAM_ALIGNMENT: u64 = 2 << 20;
 /// RAM of the guests here, with the two pages that some generations share with their devices.
@@ -164,6 +165,38 @@ fn processes_reach_their_guests_ram_and_nothing_else() {
             .send(&"fork 20\ncow\n".repeat(100))
             .expect("the console takes input");
         check("demo", mode, &observe(&mut running));
+    }
+}
+
+/// What is mapped in the entry area is the image's own, but for the window: that is one page, and the guest's.
+#[test]
+fn the_window_shows_a_page_of_the_guest_s_ram_only() {
+    let window = symbol("linux", "entry_window");
+    for mode in MODES {
+        let mut running = in_mode(hosting(&micro_guest("interrupted"), ""), mode)
+            .spawn()
+            .expect("QEMU starts");
+        running.expect("counting").expect("the guest starts");
+        let stops = observe(&mut running);
+        let ram = ram(&stops);
+        let mut seen = 0;
+        let all_pages = stops.iter().flat_map(|stop| &stop.pages);
+        let inside = |page: &&Page| {
+            entry_ranges("linux")
+                .iter()
+                .any(|range| range.contains(&page.linear.start))
+        };
+        for page in all_pages.filter(inside) {
+            if page.linear.start == window {
+                assert_eq!(page.linear.end, window + PAGE, "{page:x?}");
+                assert!(ram.contains(&page.physical), "RAM {ram:x?}: {page:x?}");
+                assert!(!page.user && !page.executable, "{page:x?}");
+                seen += 1;
+            } else {
+                assert_eq!(page.physical, page.linear.start & 0xffff_ffff, "{page:x?}");
+            }
+        }
+        assert_eq!(seen, STOPS, "the window is always there");
     }
 }
 

@@ -37,6 +37,9 @@ const LEAST_NMIS: u64 = 100;
 /// Instructions of the switcher that a sweep interrupts, and how many different ones at least.
 const SWEPT: usize = 120;
 const DIFFERENT: usize = 70;
+/// System calls of a sweep, and instructions of the switcher that each has at least.
+const SWEPT_CALLS: u64 = 3;
+const DIRECT_CALL: u64 = 20;
 /// Steps that the handlers of one interruption may take to come back.
 const HANDLER_STEPS: u32 = 100;
 /// Compatibility-mode code runs below.
@@ -173,6 +176,29 @@ fn an_nmi_before_each_instruction_of_the_switcher_changes_nothing(mode: &str) {
         sweep.come_back(rip);
     });
     sweep.finish(running, SWEPT as u64, 0);
+}
+
+in_both_modes!(an_nmi_before_each_instruction_of_a_direct_system_call_changes_nothing);
+
+/// The way from `int $0x80` to the guest's handler without the host, from its first instruction to the last.
+fn an_nmi_before_each_instruction_of_a_direct_system_call_changes_nothing(mode: &str) {
+    let (running, mut sweep) = Sweep::start(mode, "syscall");
+    let start = symbol("linux", "syscall_by_trap_gate");
+    let mut nmis = 0;
+    for _ in 0..SWEPT_CALLS {
+        assert!(sweep.gdb.run_to(start), "the guest makes a system call");
+        let mut rip = start;
+        while sweep.switcher.contains(&rip) {
+            sweep.gdb.monitor(NMI);
+            sweep.come_back(rip);
+            nmis += 1;
+            sweep.gdb.step();
+            rip = sweep.gdb.rip();
+        }
+        assert!(rip < FOUR_GIB, "the call took the long way");
+    }
+    assert!(nmis >= SWEPT_CALLS * DIRECT_CALL, "{nmis} only");
+    sweep.finish(running, nmis, 0);
 }
 
 in_both_modes!(a_survivable_machine_check_before_each_instruction_of_the_switcher_changes_nothing);

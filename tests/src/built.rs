@@ -26,7 +26,12 @@ pub fn image(application: &str) -> PathBuf {
     )
 }
 
-/// The same image on a GRUB disc.
+/// The image of `linux` with the exit trace, and without the audit.
+pub fn profiled_image() -> PathBuf {
+    existing(directory("HV_PROFILED").join("linux.elf"))
+}
+
+/// The image of an application on a GRUB disc.
 pub fn disc(application: &str) -> PathBuf {
     existing(
         directory("HV_IMAGES")

@@ -17,5 +17,6 @@ pub mod golden;
 pub mod guest_image;
 pub mod matrix;
 pub mod pattern;
+pub mod profile;
 pub mod symbols;
 pub mod translations;

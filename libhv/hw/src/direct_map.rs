@@ -11,8 +11,9 @@ pub const SIZE: u64 = 4 << 39;
 /// A pointer to physical memory. It is mapped only where the memory map has RAM, or where a device was
 /// mapped; making the pointer is safe, using it is for whoever owns the frame.
 pub fn pointer(address: Hpa) -> NonNull<u8> {
-    let linear = BASE + address.raw() % SIZE;
-    // BASE is not 0, and the sum does not wrap.
+    // RAM has no address with a bit of BASE's; of one that has, the pointer is in the upper half all the same.
+    let linear = BASE | address.raw();
+    // BASE is not 0.
     NonNull::new(core::ptr::with_exposed_provenance_mut(linear as usize))
         .unwrap_or(NonNull::dangling())
 }

@@ -37,7 +37,7 @@ pub struct EntryArea {
     pub exit_cr3: u64,
     /// What `iretq` loads to start the guest's system call handler: EIP, CS, EFLAGS, ESP and SS.
     pub syscall_frame: [u64; 5],
-    /// Address of the guest's `irq_enabled`.
+    /// Address of the guest's `irq_enabled`, in the window.
     pub syscall_irq_enabled: u64,
     /// System calls that the switcher delivered by itself.
     pub syscalls: u64,
@@ -49,6 +49,10 @@ pub struct EntryArea {
     pub mce_count: AtomicU64,
     /// What entries and exits do beyond the usual.
     pub unusual: Unusual,
+    /// The time-stamp counter at the last entry and the last exit. Only images with the feature `profile` write here.
+    pub entered: u64,
+    /// As above.
+    pub left: u64,
 }
 
 /// Bytes that are 0 usually: all of them are one test on entry, and the first two one on exit.
@@ -137,6 +141,18 @@ impl<T> Shared<T> {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".entry.area")]
 pub static entry_area: Shared<EntryArea> = Shared(UnsafeCell::new(unsafe { core::mem::zeroed() }));
+
+/// A page of its own.
+#[repr(C, align(4096))]
+pub struct EmptyPage([u8; 4096]);
+
+/// Where the switcher sees a page of the guest's; see [`Window`](crate::window::Window). The next page is the guard of a
+/// stack and never mapped: an access that would run on from here faults.
+// SAFETY: as above; a page is bytes.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".entry.window")]
+pub static entry_window: Shared<EmptyPage> =
+    Shared(UnsafeCell::new(unsafe { core::mem::zeroed() }));
 
 // SAFETY: as above; the stacks are bytes.
 #[unsafe(no_mangle)]

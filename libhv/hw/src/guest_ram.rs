@@ -130,6 +130,7 @@ impl GuestMemory for DirectRam {
         Ok(unsafe { from.read_volatile() })
     }
 
+    #[inline(always)]
     fn read_u32(&self, at: Gpa) -> Result<u32, BadAddress> {
         let from = self.pointer(at, 4, Access::Read)?.cast::<u32>();
         // SAFETY: the span is checked. Volatile, so that the value is read once; a misaligned one
@@ -194,6 +195,7 @@ impl GuestMemory for DirectRam {
             .is_ok())
     }
 
+    #[inline(always)]
     fn read_u64(&self, at: Gpa) -> Result<u64, BadAddress> {
         let from = self.pointer(at, 8, Access::Read)?.cast::<u64>();
         // SAFETY: as in `read_u32`.

@@ -21,7 +21,7 @@ const CACHE_DISABLE: u64 = 1 << 4;
 const LARGE: u64 = 1 << 7;
 const GLOBAL: u64 = 1 << 8;
 const NO_EXECUTE: u64 = 1 << 63;
-const FRAME: u64 = 0x000f_ffff_ffff_f000;
+pub(crate) const FRAME: u64 = 0x000f_ffff_ffff_f000;
 
 const SMALL_PAGE: u64 = PAGE_SIZE as u64;
 const LARGE_PAGE: u64 = 2 << 20;
@@ -207,7 +207,7 @@ impl PageTables {
         Ok(tables)
     }
 
-    /// Tables that map the switcher and the entry area only.
+    /// Tables that map the switcher and the entry area only, with the window in it.
     ///
     /// # Errors
     /// When there are no frames for the tables.
@@ -270,6 +270,20 @@ impl PageTables {
             page = page.wrapping_add(SMALL_PAGE);
         }
         Ok(direct_map::pointer(start))
+    }
+
+    /// The entry that maps the page at `linear`, if it is mapped by itself and not as part of a larger one.
+    pub(crate) fn small_page(&self, linear: u64) -> Option<NonNull<u64>> {
+        let mut table = self.pml4.address();
+        for shift in [39, 30, 21] {
+            // SAFETY: `table` is one of our tables.
+            let next = unsafe { entry(table, linear >> shift).read() };
+            if next & (PRESENT | LARGE) != PRESENT {
+                return None;
+            }
+            table = Hpa::new(next & FRAME);
+        }
+        Some(entry(table, linear >> 12))
     }
 
     /// Makes these the tables in use.

@@ -29,6 +29,7 @@ pub mod switch;
 pub mod table_pool;
 pub mod uart;
 pub mod virtio;
+pub mod window;
 
 #[cfg(feature = "image")]
 core::arch::global_asm!(include_str!("memory_functions.S"), options(att_syntax));

@@ -2,7 +2,8 @@
 
 use crate::descriptors::Gate;
 use crate::entry_area::{EntryArea, entry_area};
-use crate::{direct_map, exceptions};
+use crate::exceptions;
+use crate::window::Window;
 use core::arch::x86_64::{__cpuid, __cpuid_count};
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
@@ -48,6 +49,9 @@ global_asm!(
     not_handler_flags = const !(eflags::HANDLER | eflags::FORCED),
     refused = const REFUSED,
     idle_vector = const offset_of!(EntryArea, idle_vector),
+    profile = const cfg!(feature = "profile") as u8,
+    entered = const offset_of!(EntryArea, entered),
+    left = const offset_of!(EntryArea, left),
     nmi_count = const offset_of!(EntryArea, nmi_count),
     mce_count = const offset_of!(EntryArea, mce_count),
     options(att_syntax)
@@ -67,7 +71,7 @@ pub enum Isolation {
     /// The host's half stays mapped, supervisor and global: an exit loads no CR3. Code of 32-bit
     /// guests cannot form an address above 4 GiB.
     Shared,
-    /// Only the switcher and the entry area are mapped while the guest runs.
+    /// Only the switcher and the entry area are mapped beside the guest while it runs.
     Isolated,
 }
 
@@ -93,6 +97,16 @@ pub enum HwExit {
     Interrupt(u8),
     /// The processor refused to load the guest's state.
     Refused,
+}
+
+/// When the guest ran last, in counts of the time-stamp counter.
+#[cfg(feature = "profile")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stamps {
+    /// The entry.
+    pub entered: u64,
+    /// The exit.
+    pub left: u64,
 }
 
 /// The CR0.TS that the guest runs with.
@@ -121,7 +135,7 @@ unsafe extern "C" {
 /// Whether the switcher settles by itself what it can.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FastPaths {
-    /// It does. Only in shared mode is there anything that it can reach.
+    /// It does.
     On,
     /// Every exit goes through the host.
     Off,
@@ -138,12 +152,13 @@ pub struct Switch {
     isolation: Isolation,
     fast_paths: FastPaths,
     guest_root: Hpa,
+    window: Window,
 }
 
 impl Switch {
     /// Sets the control registers for a guest. The descriptor tables are loaded already
     /// ([`exceptions::load`]). `guest_root` is the PML4 that the guest runs
-    /// on; in shared mode it maps all of the host and stays loaded from the first entry.
+    /// on; in shared mode it maps all of the host and stays loaded from the first entry. `window` is that PML4's.
     ///
     /// # Panics
     /// On a second call: two owners would share one entry area.
@@ -152,6 +167,7 @@ impl Switch {
         fast_paths: FastPaths,
         host_root: Hpa,
         guest_root: Hpa,
+        window: Window,
     ) -> Self {
         assert!(
             !TAKEN.swap(true, Ordering::Relaxed),
@@ -161,6 +177,7 @@ impl Switch {
             isolation,
             fast_paths,
             guest_root,
+            window,
         };
         switch.set_control_registers();
         // The first entry loads the data segments from the guest's initial registers.
@@ -312,11 +329,10 @@ impl Switch {
 
     /// Lets the switcher deliver the guest's system calls, or not. `call` has to hold until this is called again.
     pub fn set_direct_syscall(&mut self, call: Option<DirectSyscall>) {
-        // In isolated mode the switcher cannot reach the guest's `irq_enabled`.
-        let possible = self.isolation == Isolation::Shared && self.fast_paths == FastPaths::On;
-        let handler = match call.filter(|_| possible) {
+        let handler = match call.filter(|_| self.fast_paths == FastPaths::On) {
             None => exceptions::stub(SYSCALL_VECTOR),
             Some(call) => {
+                let irq_enabled = self.window.show(call.irq_enabled);
                 let area = entry_area.get();
                 let esp = call.stack_pointer.wrapping_sub(SYSCALL_FRAME_BYTES);
                 let words = [
@@ -329,8 +345,7 @@ impl Switch {
                 // SAFETY: only the switcher uses these words, and it does not run.
                 unsafe {
                     (*area).syscall_frame = words.map(u64::from);
-                    (*area).syscall_irq_enabled =
-                        direct_map::pointer(call.irq_enabled).addr().get() as u64;
+                    (*area).syscall_irq_enabled = irq_enabled;
                 }
                 match call.kind {
                     GateKind::Trap => (&raw const syscall_by_trap_gate).addr() as u64,
@@ -345,6 +360,19 @@ impl Switch {
     pub fn direct_syscalls(&self) -> u64 {
         // SAFETY: the switcher alone uses this word beside us, and it does not run.
         unsafe { (*entry_area.get()).syscalls }
+    }
+
+    /// When the guest was entered and left last.
+    #[cfg(feature = "profile")]
+    pub fn stamps(&self) -> Stamps {
+        let area = entry_area.get();
+        // SAFETY: the switcher alone uses these words beside us, and it does not run.
+        unsafe {
+            Stamps {
+                entered: (*area).entered,
+                left: (*area).left,
+            }
+        }
     }
 
     fn change_gate(&mut self, vector: u8, change: impl FnOnce(Gate) -> Gate) {

@@ -3,7 +3,7 @@
 use crate::direct_map;
 use core::ptr::NonNull;
 use hv_core::address::{Hpa, PAGE_SIZE};
-use hv_core::frames::{Frame, Run, Table, TableIndex, TablePool};
+use hv_core::frames::{Entries, Frame, Run, Table, TableIndex, TablePool};
 
 /// Bits of an entry's index within a group: the unit in which tables are cleared.
 const GROUP_SHIFT: u32 = 4;
@@ -86,6 +86,8 @@ fn entry(table: &Frame<Table>, index: TableIndex) -> NonNull<u64> {
 }
 
 impl TablePool for FixedPool {
+    type Entries<'a> = TableEntries<'a>;
+
     fn capacity(&self) -> usize {
         self.capacity
     }
@@ -121,18 +123,74 @@ impl TablePool for FixedPool {
         unsafe { entry(table, index).read_volatile() }
     }
 
-    #[inline]
-    fn replace(&mut self, table: &mut Frame<Table>, index: TableIndex, value: u64) -> u64 {
-        let old = self.get(table, index);
+    fn next_entry(&self, table: &Frame<Table>, index: TableIndex) -> Option<TableIndex> {
+        let number = self.number_at(table.address())?;
+        let written = self.cells[number].written;
+        let mut index = index.raw();
+        loop {
+            // Groups that were never written are empty.
+            let skipped = (written >> (index >> GROUP_SHIFT)).trailing_zeros();
+            if skipped != 0 {
+                index = ((index >> GROUP_SHIFT) + skipped as u16) << GROUP_SHIFT;
+            }
+            if index >= TableIndex::COUNT {
+                return None;
+            }
+            let end = ((index >> GROUP_SHIFT) + 1) << GROUP_SHIFT;
+            for index in (index..end).map(|index| TableIndex::new(index.into())) {
+                if self.get(table, index) != 0 {
+                    return Some(index);
+                }
+            }
+            if end == TableIndex::COUNT {
+                return None;
+            }
+            index = end;
+        }
+    }
+
+    #[inline(always)]
+    fn entries<'a>(&'a mut self, table: &'a mut Frame<Table>) -> TableEntries<'a> {
+        TableEntries {
+            first: entry(table, TableIndex::new(0)),
+            pool: self,
+            table,
+        }
+    }
+}
+
+/// The entries of a table.
+pub struct TableEntries<'a> {
+    /// The first. The table stays borrowed, so it stays owned and mapped.
+    first: NonNull<u64>,
+    pool: &'a mut FixedPool,
+    table: &'a mut Frame<Table>,
+}
+
+impl TableEntries<'_> {
+    #[inline(always)]
+    fn at(&self, index: TableIndex) -> NonNull<u64> {
+        // SAFETY: the index is below 512, so the entry lies in the table's own frame.
+        unsafe { self.first.add(index.raw() as usize) }
+    }
+}
+
+impl Entries for TableEntries<'_> {
+    #[inline(always)]
+    fn get(&self, index: TableIndex) -> u64 {
+        // SAFETY: the frame is owned and mapped. Volatile: the processor sets A and D.
+        unsafe { self.at(index).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn set(&mut self, index: TableIndex, value: u64) {
         // A group with an entry in it was noted when that was written.
-        if old == 0
-            && value != 0
-            && let Some(number) = self.number_at(table.address())
+        if self.get(index) == 0
+            && let Some(number) = self.pool.number_at(self.table.address())
         {
-            self.cells[number].written |= 1 << (index.raw() >> GROUP_SHIFT);
+            self.pool.cells[number].written |= 1 << (index.raw() >> GROUP_SHIFT);
         }
         // SAFETY: as in `get`. An aligned 64-bit store: the processor sees the old entry or the new.
-        unsafe { entry(table, index).write_volatile(value) }
-        old
+        unsafe { self.at(index).write_volatile(value) }
     }
 }

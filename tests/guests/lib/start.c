@@ -2,7 +2,7 @@
 
 #include "guest.h"
 
-volatile struct lguest_data lguest_data __attribute__((aligned(PAGE)));
+volatile struct lguest_data lguest_data __attribute__((aligned(PAGE), section(".bss.shared_page")));
 
 static u32 initialised;
 

@@ -1,7 +1,7 @@
 //! Frames for shadow tables.
 
 use hv_core::address::Hpa;
-use hv_core::frames::{Frame, FrameAllocator, Run, Table, TableIndex, TablePool};
+use hv_core::frames::{Entries, Frame, FrameAllocator, Run, Table, TableIndex, TablePool};
 use hv_core::paging::bits;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -43,7 +43,25 @@ pub(crate) fn number(address: Hpa) -> usize {
     ((address.raw() - POOL_BASE) >> 12) as usize
 }
 
+/// The entries of one table.
+pub struct TableEntries<'a> {
+    entries: &'a RefCell<Vec<[u64; 512]>>,
+    number: usize,
+}
+
+impl Entries for TableEntries<'_> {
+    fn get(&self, index: TableIndex) -> u64 {
+        self.entries.borrow()[self.number][usize::from(index.raw())]
+    }
+
+    fn set(&mut self, index: TableIndex, entry: u64) {
+        self.entries.borrow_mut()[self.number][usize::from(index.raw())] = entry;
+    }
+}
+
 impl TablePool for Pool {
+    type Entries<'a> = TableEntries<'a>;
+
     fn capacity(&self) -> usize {
         self.capacity
     }
@@ -73,8 +91,10 @@ impl TablePool for Pool {
         self.entries.borrow()[number(table.address())][usize::from(index.raw())]
     }
 
-    fn replace(&mut self, table: &mut Frame<Table>, index: TableIndex, entry: u64) -> u64 {
-        let table = &mut self.entries.borrow_mut()[number(table.address())];
-        std::mem::replace(&mut table[usize::from(index.raw())], entry)
+    fn entries<'a>(&'a mut self, table: &'a mut Frame<Table>) -> TableEntries<'a> {
+        TableEntries {
+            entries: &self.entries,
+            number: number(table.address()),
+        }
     }
 }

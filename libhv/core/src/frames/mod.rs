@@ -145,14 +145,40 @@ impl TableIndex {
         Self((index & 511) as u16)
     }
 
+    /// The one after; none after the last.
+    pub const fn next(self) -> Option<Self> {
+        match self.0.wrapping_add(1) {
+            Self::COUNT => None,
+            next => Some(Self(next)),
+        }
+    }
+
+    /// How many entries there are from `first` to this one, both counted.
+    pub fn distance(self, first: Option<Self>) -> u32 {
+        let first = first.map_or(0, Self::raw);
+        u32::from(self.0.wrapping_sub(first)).wrapping_add(1)
+    }
+
     /// The bare number, 0 to 511.
     pub const fn raw(self) -> u16 {
         self.0
     }
 }
 
+/// The entries of one table, to be changed.
+pub trait Entries {
+    /// Reads an entry.
+    fn get(&self, index: TableIndex) -> u64;
+    /// Writes an entry.
+    fn set(&mut self, index: TableIndex, entry: u64);
+}
+
 /// Page-table frames of a fixed budget, and the only way to read or write their entries.
 pub trait TablePool {
+    /// See [`TablePool::entries`].
+    type Entries<'a>: Entries
+    where
+        Self: 'a;
     /// Frames that the pool was given in all.
     fn capacity(&self) -> usize;
     /// Tables that can be taken now.
@@ -165,6 +191,17 @@ pub trait TablePool {
     fn number_at(&self, address: Hpa) -> Option<usize>;
     /// Reads an entry.
     fn get(&self, table: &Frame<Table>, index: TableIndex) -> u64;
-    /// Writes an entry, and returns what it was.
-    fn replace(&mut self, table: &mut Frame<Table>, index: TableIndex, entry: u64) -> u64;
+    /// The first entry from `index` on that is not zero.
+    fn next_entry(&self, table: &Frame<Table>, index: TableIndex) -> Option<TableIndex> {
+        let mut next = Some(index);
+        while let Some(index) = next {
+            if self.get(table, index) != 0 {
+                return next;
+            }
+            next = index.next();
+        }
+        None
+    }
+    /// The entries of a table, to be changed.
+    fn entries<'a>(&'a mut self, table: &'a mut Frame<Table>) -> Self::Entries<'a>;
 }

@@ -66,6 +66,11 @@ impl Level {
         gva.raw().wrapping_shr(self.shift) & self.entries.wrapping_sub(1)
     }
 
+    /// The frame that a present entry names, whatever it is.
+    pub const fn frame(entry: u64) -> Gfn {
+        Gfn::new((entry & !bits::NX) >> 12)
+    }
+
     /// The frame that a present entry names; `ram` is the first that is not RAM. Every bit between
     /// the flags and NX counts as part of the frame's number, so those that a processor would call
     /// reserved name no RAM.
@@ -74,7 +79,7 @@ impl Level {
     /// When this level has no such entry or its frame is not RAM.
     #[inline]
     pub fn check(&self, entry: u64, ram: Gfn) -> Result<Gfn, BadEntry> {
-        let frame = Gfn::new((entry & !bits::NX) >> 12);
+        let frame = Self::frame(entry);
         if entry & self.refused != 0 || frame >= ram {
             let kill = self.kill;
             return Err(BadEntry { kill, entry });

@@ -54,15 +54,7 @@ pub trait Mmu {
         &mut self,
         memory: &impl GuestMemory,
         changes: &mut impl Iterator<Item = LeafChange>,
-    ) -> Result<(), Kill> {
-        for change in changes {
-            self.set_pte(memory, change)?;
-            if self.is_tired() {
-                break;
-            }
-        }
-        Ok(())
-    }
+    ) -> Result<(), Kill>;
 
     /// Top-level entry `index` of `root` changed.
     fn set_pgd(&mut self, memory: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill>;
@@ -131,6 +123,14 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T
     #[inline(always)]
     fn set_pte(&mut self, memory: &impl GuestMemory, change: LeafChange) -> Result<(), Kill> {
         Shadow::set_pte(self, memory, change)
+    }
+
+    fn set_ptes(
+        &mut self,
+        memory: &impl GuestMemory,
+        changes: &mut impl Iterator<Item = LeafChange>,
+    ) -> Result<(), Kill> {
+        Shadow::set_ptes(self, memory, changes)
     }
 
     fn set_pgd(&mut self, memory: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill> {

@@ -6,8 +6,11 @@ use crate::address::{Gfn, Gpa, Gva};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
-use crate::paging::{Counterpart, Format, Mapping, bits};
+use crate::paging::{Counterpart, Format, Level, Mapping, bits};
 use hv_abi::lguest::RESERVE_MEM;
+
+/// First address of the window at the top that guests leave alone.
+const RESERVED: u32 = RESERVE_MEM.wrapping_neg();
 
 /// What SET_PTE says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,6 +86,24 @@ impl Announced {
     }
 }
 
+/// How many tables an announcement had to do with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reached {
+    /// One or none: it costs nearly nothing.
+    Few,
+    /// One of each root.
+    Many,
+}
+
+/// Whether an announced entry is put where the processor has none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Eagerness {
+    /// It is: a guest that makes the call waits for the page.
+    Eager,
+    /// It is not. What a guest queues is for the many pages of a fork, of which few are ever touched.
+    Lazy,
+}
+
 /// SET_PMD from a guest whose format has no tables between the top and the leaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoMiddleTables;
@@ -96,42 +117,109 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     /// memory.
     #[inline(always)]
     pub fn set_pte(&mut self, memory: &impl GuestMemory, change: LeafChange) -> Result<(), Kill> {
-        let LeafChange { root, gva, entry } = change;
-        if gva.raw() >= 0_u32.wrapping_sub(RESERVE_MEM) {
-            return Err(Kill::PteInReservedWindow(gva));
+        self.announce(memory, change, Eagerness::Eager).map(|_| ())
+    }
+
+    /// Several SET_PTEs, one after the other. Stops early when this exit has had its share, but never before the first.
+    ///
+    /// # Errors
+    /// As for one.
+    #[inline(always)]
+    pub fn set_ptes(
+        &mut self,
+        memory: &impl GuestMemory,
+        changes: &mut impl Iterator<Item = LeafChange>,
+    ) -> Result<(), Kill> {
+        for change in changes {
+            let reached = self.announce(memory, change, Eagerness::Lazy)?;
+            if reached == Reached::Many && self.is_tired() {
+                break;
+            }
         }
-        let owner = (gva < self.kernel_address).then_some(root);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn announce(
+        &mut self,
+        memory: &impl GuestMemory,
+        change: LeafChange,
+        eagerness: Eagerness,
+    ) -> Result<Reached, Kill> {
+        let LeafChange { root, gva, entry } = change;
+        let owner = if gva < self.kernel_address {
+            Some(root)
+        } else if gva.raw() < RESERVED {
+            None
+        } else {
+            return Err(Kill::PteInReservedWindow(gva));
+        };
         // Where nearly all announcements go.
         match self.target(owner, gva) {
-            Target::UnknownRoot => Ok(()),
-            Target::Nothing => self.announced_mapping(memory, entry).map(|_| ()),
-            Target::Leaf { id, table } => {
-                let mapping = self.announced_mapping(memory, entry)?;
-                let entry = mapping.and_then(|mapping| believed::<F>(memory, table, gva, mapping));
-                self.set_leaf(id, gva, entry);
-                Ok(())
+            Target::UnknownRoot => Ok(Reached::Few),
+            Target::Nothing => {
+                self.check_announced(memory, entry)?;
+                Ok(Reached::Few)
             }
-            target => self.set_pte_elsewhere(memory, target, change),
+            Target::Leaf { id, table } => {
+                self.check_announced(memory, entry)?;
+                self.set_announced(memory, (id, table), gva, entry, eagerness);
+                Ok(Reached::Few)
+            }
+            target => {
+                self.set_pte_elsewhere(memory, target, change)?;
+                Ok(Reached::Many)
+            }
         }
     }
 
-    /// What an announced entry maps, if anything.
+    /// Replaces one leaf in the shadow of `table` by what the guest announced.
     #[inline(always)]
-    fn announced_mapping(
-        &self,
+    fn set_announced(
+        &mut self,
         memory: &impl GuestMemory,
+        (id, table): (TableId, Gfn),
+        gva: Gva,
         entry: u64,
-    ) -> Result<Option<Mapping>, Kill> {
+        eagerness: Eagerness,
+    ) {
+        let Some(mut leaf) = self.tables.open(id) else {
+            return;
+        };
+        let index = Place::of(gva).leaf;
+        let old = leaf.get(index);
+        if old == 0 && eagerness == Eagerness::Lazy {
+            return;
+        }
+        let entry = believed::<F>(memory, table, gva, entry).unwrap_or(0);
+        if entry != old {
+            leaf.set(index, entry, old);
+            if old != 0 {
+                self.invalidation.add_page(gva);
+            }
+        }
+    }
+
+    /// Whether the guest may announce such an entry: if it is present and in use, it names RAM or device memory.
+    #[inline(always)]
+    fn check_announced(&self, memory: &impl GuestMemory, entry: u64) -> Result<(), Kill> {
         let entry = F::ENTRY.truncate(entry);
         if entry & bits::P == 0 || entry & bits::USED == 0 {
-            return Ok(None);
+            return Ok(());
         }
+        if entry & self.refused_leaf_flags == 0 && Level::frame(entry) < memory.frames() {
+            return Ok(());
+        }
+        self.check_unusual(memory, entry)
+    }
+
+    #[inline(never)]
+    fn check_unusual(&self, memory: &impl GuestMemory, entry: u64) -> Result<(), Kill> {
         if entry & self.refused_leaf_flags != 0 {
             return Err(Kill::BadPageTableEntry(entry));
         }
-        let frame = F::LEAF.check(entry, memory.device_limit())?;
-        // Device memory is never mapped (lguest-abi 7.2, step 6).
-        Ok((frame < memory.frames()).then_some(Mapping::of(frame, entry)))
+        F::LEAF.check(entry, memory.device_limit())?;
+        Ok(())
     }
 
     /// SET_PTE of a leaf in linear mode, or of one that each root has in a table of its own.
@@ -143,11 +231,11 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         change: LeafChange,
     ) -> Result<(), Kill> {
         let LeafChange { gva, entry, .. } = change;
-        let mapping = self.announced_mapping(memory, entry)?;
+        self.check_announced(memory, entry)?;
         match target {
             Target::UnknownRoot | Target::Nothing | Target::Leaf { .. } => {}
-            Target::LinearLeaf(id) => self.set_leaf(id, gva, None),
-            Target::EachRoot => return self.set_leaf_of_all(memory, gva, mapping),
+            Target::LinearLeaf(id) => self.clear_leaf(id, gva),
+            Target::EachRoot => return self.set_leaf_of_all(memory, gva, entry),
         }
         Ok(())
     }
@@ -158,12 +246,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         &mut self,
         memory: &impl GuestMemory,
         gva: Gva,
-        mapping: Option<Mapping>,
+        entry: u64,
     ) -> Result<(), Kill> {
         let Current::Root(root) = self.current else {
             let root = self.current_table;
             if let Some(id) = root.and_then(|root| self.leaf_in(root, gva)) {
-                self.set_leaf(id, gva, None);
+                self.clear_leaf(id, gva);
             }
             return Ok(());
         };
@@ -173,8 +261,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         };
         let part = F::leaf_part(gva);
         if let Some(id) = self.tables.find(Mirror::Leaf { table, part }) {
-            let entry = mapping.and_then(|mapping| believed::<F>(memory, table, gva, mapping));
-            self.set_leaf(id, gva, entry);
+            self.set_announced(memory, (id, table), gva, entry, Eagerness::Eager);
         }
         Ok(())
     }
@@ -205,11 +292,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     fn walk_to_target(&self, owner: Option<Gpa>, gva: Gva) -> Target {
         let place = Place::of(gva);
         let directory = match owner {
-            Some(root) if !self.is_known(root) => return Target::UnknownRoot,
-            Some(root) => {
-                let root = self.cached_root(root);
-                root.and_then(|root| self.tables.child(root, TableIndex::new(place.quarter)))
-            }
+            Some(root) => match self.cached_root(root) {
+                Some(root) => self.tables.child(root, TableIndex::new(place.quarter)),
+                // The current root may have no shadow yet.
+                None if self.current == Current::Root(F::root(root)) => None,
+                None => return Target::UnknownRoot,
+            },
             // One directory serves all roots.
             None if self.is_shared(place.quarter) => self.shared_directory(place.quarter),
             None => return Target::EachRoot,
@@ -233,12 +321,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         }
     }
 
-    /// Replaces one leaf of the shadow.
-    #[inline(always)]
-    fn set_leaf(&mut self, id: TableId, gva: Gva, entry: Option<u64>) {
-        let entry = entry.unwrap_or(0);
-        let old = self.tables.set_entry(id, Place::of(gva).leaf, entry);
-        if old != 0 && old != entry {
+    fn clear_leaf(&mut self, id: TableId, gva: Gva) {
+        if self.tables.set_entry(id, Place::of(gva).leaf, 0) != 0 {
             self.invalidation.add_page(gva);
         }
     }
@@ -364,23 +448,25 @@ fn named_leaf_table<F: Format>(memory: &impl GuestMemory, root: Gpa, gva: Gva) -
     Some(Gfn::containing(table))
 }
 
-/// The processor's entry for an announced mapping, if guest memory agrees with it (R9): then it spares a
-/// fault. If not, a later announcement is on its way, or the guest lies; the next access will read the
+/// The processor's entry for an announced one, if that maps RAM and guest memory agrees with it (R9): then it
+/// spares a fault. If not, a later announcement is on its way, or the guest lies; the next access will read the
 /// truth.
-#[inline]
-fn believed<F: Format>(
-    memory: &impl GuestMemory,
-    table: Gfn,
-    gva: Gva,
-    mapping: Mapping,
-) -> Option<u64> {
+#[inline(always)]
+fn believed<F: Format>(memory: &impl GuestMemory, table: Gfn, gva: Gva, entry: u64) -> Option<u64> {
+    let entry = F::ENTRY.truncate(entry);
+    if entry & bits::P == 0 || entry & bits::USED == 0 {
+        return None;
+    }
+    let frame = Level::frame(entry);
+    // Device memory has no host frame: it is never mapped (lguest-abi 7.2, step 6).
+    let host = memory.host_frame(frame)?;
     let in_memory = F::ENTRY
         .read(memory, F::entry(table.start(), &F::LEAF, gva))
         .ok()?;
-    if (in_memory ^ mapping.leaf) & !bits::INSIGNIFICANT != 0 || in_memory & bits::A == 0 {
+    if (in_memory ^ entry) & !bits::INSIGNIFICANT != 0 || in_memory & bits::A == 0 {
         return None;
     }
-    // Clean in memory is clean: the next write has to be seen.
-    let agreed = Mapping::of(mapping.frame, in_memory & mapping.leaf);
-    Some(agreed.shadow(memory.host_frame(mapping.frame)?))
+    // Clean in memory is clean: the next write has to be seen. The bit for it is in `entry` as well, or not.
+    let dirty = entry | !bits::D;
+    Some(Mapping::of(frame, in_memory & dirty).shadow(host))
 }

@@ -5,7 +5,7 @@ use super::tables::Tables;
 use super::{AuditFailure, Fault, Shadow};
 use crate::address::{Gva, Hpa};
 use crate::device::fake_memory::FakeMemory;
-use crate::frames::{Frame, FrameAllocator, Run, Table, TableIndex, TablePool};
+use crate::frames::{Entries, Frame, FrameAllocator, Run, Table, TableIndex, TablePool};
 use crate::paging::TwoLevel;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -27,7 +27,21 @@ fn number(address: Hpa) -> usize {
     ((address.raw() - POOL) >> 12) as usize
 }
 
+struct PoolEntries<'a>(&'a mut [u64; 512]);
+
+impl Entries for PoolEntries<'_> {
+    fn get(&self, index: TableIndex) -> u64 {
+        self.0[usize::from(index.raw())]
+    }
+
+    fn set(&mut self, index: TableIndex, entry: u64) {
+        self.0[usize::from(index.raw())] = entry;
+    }
+}
+
 impl TablePool for Pool {
+    type Entries<'a> = PoolEntries<'a>;
+
     fn capacity(&self) -> usize {
         TABLES
     }
@@ -53,9 +67,8 @@ impl TablePool for Pool {
         self.entries[number(table.address())][usize::from(index.raw())]
     }
 
-    fn replace(&mut self, table: &mut Frame<Table>, index: TableIndex, entry: u64) -> u64 {
-        let table = &mut self.entries[number(table.address())];
-        std::mem::replace(&mut table[usize::from(index.raw())], entry)
+    fn entries<'a>(&'a mut self, table: &'a mut Frame<Table>) -> PoolEntries<'a> {
+        PoolEntries(&mut self.entries[number(table.address())])
     }
 }
 

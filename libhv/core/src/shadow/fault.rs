@@ -121,12 +121,22 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             privilege: Privilege::Supervisor,
         };
         let last = Gva::new(self.stack.top.raw().wrapping_sub(1));
+        // Both pages are nearly always in one table.
+        let mut found: Option<(Place, Option<TableId>)> = None;
         for page in 0..self.stack.pages {
             let gva = Gva::new(last.raw().wrapping_sub(page.wrapping_mul(PAGE_SIZE)));
-            if self.is_writable(gva) {
+            let place = Place::of(gva);
+            let table = match found {
+                Some((at, table)) if at.shares_table(place) => table,
+                _ => self.writable_table(place),
+            };
+            found = Some((place, table));
+            let entry = table.map_or(0, |table| self.tables.entry(table, place.leaf));
+            if entry & bits::WRITABLE == bits::WRITABLE {
                 // Guests say where the stack is at every switch of their tasks.
                 continue;
             }
+            found = None;
             match self.page_fault(memory, gva, write.error(Presence::Absent))? {
                 Fault::Repaired => {}
                 Fault::Device(_) | Fault::Reflect { .. } => return Err(Kill::BadStackPage(gva)),
@@ -135,16 +145,15 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         Ok(())
     }
 
-    /// Whether the processor can write at `gva` without a fault.
-    fn is_writable(&self, gva: Gva) -> bool {
-        let place = Place::of(gva);
-        let leaf = self.current_table.and_then(|root| {
-            let directory = self.tables.child(root, TableIndex::new(place.quarter))?;
-            let grants = self.tables.entry(directory, place.directory);
-            let leaf = self.tables.child(directory, place.directory)?;
-            Some(grants & self.tables.entry(leaf, place.leaf))
-        });
-        leaf.is_some_and(|rights| rights & bits::WRITABLE == bits::WRITABLE)
+    /// The leaf table of a place, if the levels above grant writing.
+    fn writable_table(&self, place: Place) -> Option<TableId> {
+        let root = self.current_table?;
+        let directory = self.tables.child(root, TableIndex::new(place.quarter))?;
+        let grants = self.tables.entry(directory, place.directory);
+        match grants & bits::RW {
+            0 => None,
+            _ => self.tables.child(directory, place.directory),
+        }
     }
 
     /// Finds the translation for an access, and sets accessed and dirty bits in the guest's leaf.

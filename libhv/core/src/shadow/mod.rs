@@ -161,7 +161,7 @@ pub struct Shadow<T, S, F = TwoLevel> {
     /// Roots loaded so far, counted up to the two of R5.
     boot_roots: u32,
     stack: PinnedStack,
-    /// Flags of a leaf that end this guest, beside those that its format does not have.
+    /// Flags of a leaf that end this guest.
     refused_leaf_flags: u64,
     invalidation: Invalidation,
     statistics: Statistics,
@@ -182,7 +182,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             ended: false,
             boot_roots: 0,
             stack: PinnedStack::default(),
-            refused_leaf_flags: 0,
+            refused_leaf_flags: F::LEAF.refused,
             invalidation: Invalidation::None,
             statistics: Statistics::default(),
             exit: ExitLimit {
@@ -253,7 +253,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             ended: self.ended,
             boot_roots: self.boot_roots,
             stack: self.stack,
-            refused_leaf_flags: self.refused_leaf_flags,
+            refused_leaf_flags: self.refused_leaf_flags | G::LEAF.refused,
             invalidation: self.invalidation,
             statistics: self.statistics,
             exit: self.exit,
@@ -271,7 +271,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     /// From now on, an entry in use that has one of `flags` ends the guest: some generations of the ABI
     /// have fewer flags than the format.
     pub fn refuse_leaf_flags(&mut self, flags: u64) {
-        self.refused_leaf_flags = flags;
+        self.refused_leaf_flags = flags | F::LEAF.refused;
     }
 
     /// FLUSH_TLB(1): drops everything, and pins the stack again.
@@ -306,9 +306,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             }
             Counterpart::DirectoryEntries(_) => {
                 if let Some(directory) = self.tables.child(root, quarter) {
-                    for index in 0..u32::from(kernel.directory.raw()) {
-                        self.tables.unlink(directory, TableIndex::new(index));
-                    }
+                    self.tables.unlink_up_to(directory, kernel.directory);
                 }
             }
         }
@@ -395,6 +393,11 @@ impl Place {
             directory: TableIndex::new(gva.raw() >> 21),
             leaf: TableIndex::new(gva.raw() >> 12),
         }
+    }
+
+    /// Whether both are found in one leaf table.
+    fn shares_table(self, other: Self) -> bool {
+        (self.quarter, self.directory) == (other.quarter, other.directory)
     }
 
     /// The first address of the page there.

@@ -224,9 +224,4 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         }
         self.tables.find(Mirror::Root(root))
     }
-
-    /// Whether `root` is the current one or remembered.
-    pub(super) fn is_known(&self, root: Gpa) -> bool {
-        self.current == Current::Root(F::root(root)) || self.cached_root(root).is_some()
-    }
 }

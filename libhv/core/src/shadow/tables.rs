@@ -3,7 +3,7 @@
 use super::announce::{Announced, Target, Whose};
 use super::slot::{Mirror, ShadowTable, Slot, TableId};
 use crate::address::Hpa;
-use crate::frames::{TableIndex, TablePool};
+use crate::frames::{Entries, TableIndex, TablePool};
 use crate::paging::{bits, table_entry};
 
 /// Slots looked at, each time that a table is created, for tables that were freed all at once. More than one,
@@ -33,6 +33,31 @@ pub(super) struct Tables<T, S> {
     /// of them, and about another.
     announced: Announced,
     announced_elsewhere: Announced,
+}
+
+/// A table whose entries are being changed.
+pub(super) struct OpenTable<'a, T: TablePool + 'a> {
+    entries: T::Entries<'a>,
+    live: &'a mut u32,
+}
+
+impl<T: TablePool> OpenTable<'_, T> {
+    #[inline(always)]
+    pub(super) fn get(&self, index: TableIndex) -> u64 {
+        self.entries.get(index)
+    }
+
+    /// Replaces `old`.
+    #[inline(always)]
+    pub(super) fn set(&mut self, index: TableIndex, entry: u64, old: u64) {
+        self.entries.set(index, entry);
+        if (old ^ entry) & bits::P != 0 {
+            *self.live = match entry & bits::P {
+                0 => self.live.wrapping_sub(1),
+                _ => self.live.wrapping_add(1),
+            };
+        }
+    }
 }
 
 impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
@@ -192,17 +217,25 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
 
     /// Replaces an entry of a table. Returns the old one.
     pub(super) fn set_entry(&mut self, id: TableId, index: TableIndex, entry: u64) -> u64 {
-        let slot = self.slots.as_mut().get_mut(id.number());
-        let Some(table) = slot.and_then(|slot| slot.table.as_mut()) else {
+        let Some(mut table) = self.open(id) else {
             return 0;
         };
-        let old = self.pool.replace(&mut table.frame, index, entry);
-        let present = |entry: u64| (entry & bits::P) as u32;
-        table.live = table
-            .live
-            .wrapping_add(present(entry))
-            .wrapping_sub(present(old));
+        let old = table.get(index);
+        if old != entry {
+            table.set(index, entry, old);
+        }
         old
+    }
+
+    /// A table whose entries are to be changed.
+    #[inline(always)]
+    pub(super) fn open(&mut self, id: TableId) -> Option<OpenTable<'_, T>> {
+        let slot = self.slots.as_mut().get_mut(id.number())?;
+        let table = slot.table.as_mut()?;
+        Some(OpenTable {
+            entries: self.pool.entries(&mut table.frame),
+            live: &mut table.live,
+        })
     }
 
     /// The table that an entry of a table names.
@@ -220,11 +253,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
 
     /// Clears all entries of a leaf table.
     pub(super) fn empty_leaf(&mut self, id: TableId) {
-        for index in 0..u32::from(TableIndex::COUNT) {
-            if self.table(id).is_none_or(|table| table.live == 0) {
-                break;
-            }
-            self.set_entry(id, TableIndex::new(index), 0);
+        let mut next = Some(TableIndex::new(0));
+        while self.table(id).is_some_and(|table| table.live != 0)
+            && let Some(index) = self.next_entry(id, next)
+        {
+            self.set_entry(id, index, 0);
+            next = index.next();
         }
     }
 
@@ -285,30 +319,45 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
     /// Releases all that a table names which is about to go: its own entries no longer matter.
     fn release_children(&mut self, id: TableId) {
         let mut left = self.table(id).map_or(0, |table| table.live);
-        for index in (0..u32::from(TableIndex::COUNT)).map(TableIndex::new) {
-            if left == 0 {
-                break;
-            }
-            self.add_effort(1);
+        let mut next = Some(TableIndex::new(0));
+        while left != 0
+            && let Some(index) = self.next_entry(id, next)
+        {
+            self.add_effort(index.distance(next));
             if let Some(child) = self.child(id, index) {
                 left = left.wrapping_sub(1);
                 self.release(child);
             }
+            next = index.next();
+        }
+    }
+
+    /// The first entry of a table from `index` on that is not zero.
+    fn next_entry(&self, id: TableId, index: Option<TableIndex>) -> Option<TableIndex> {
+        self.pool.next_entry(&self.table(id)?.frame, index?)
+    }
+
+    /// Clears the entries of a table that names tables, up to but not including `end`.
+    pub(super) fn unlink_up_to(&mut self, id: TableId, end: TableIndex) {
+        let mut next = Some(TableIndex::new(0));
+        while let Some(index) = self.next_entry(id, next)
+            && index < end
+        {
+            self.unlink(id, index);
+            next = index.next();
         }
     }
 
     /// Clears all entries of a table that names tables. Returns whether there was one.
     pub(super) fn unlink_all(&mut self, id: TableId) -> bool {
         let mut changed = false;
-        for index in (0..u32::from(TableIndex::COUNT)).map(TableIndex::new) {
-            let Some(table) = self.table(id).filter(|table| table.live != 0) else {
-                break;
-            };
-            let is_empty = self.pool.get(&table.frame, index) == 0;
-            self.add_effort(1);
-            if !is_empty {
-                changed |= self.unlink(id, index);
-            }
+        let mut next = Some(TableIndex::new(0));
+        while self.table(id).is_some_and(|table| table.live != 0)
+            && let Some(index) = self.next_entry(id, next)
+        {
+            self.add_effort(index.distance(next));
+            changed |= self.unlink(id, index);
+            next = index.next();
         }
         changed
     }

@@ -3,6 +3,7 @@
 use hv_hw::apic::{LocalApic, MESSAGE_VECTORS};
 use hv_hw::pic::Pic;
 use hv_hw::switch::{FastPaths, Isolation, Switch};
+use hv_hw::window::Window;
 use libhv::Machine;
 
 /// The processor's interrupts.
@@ -21,8 +22,9 @@ impl Interrupts {
             .map_device(&mut machine.frames, LocalApic::physical_base())
             .expect("a frame for a page table");
         let root = machine.tables.root();
+        let window = Window::of(&machine.tables);
         Self {
-            switch: Switch::take(Isolation::Shared, FastPaths::Off, root, root),
+            switch: Switch::take(Isolation::Shared, FastPaths::Off, root, root, window),
             // SAFETY: `map_device` mapped that page uncached, for good.
             apic: unsafe { LocalApic::new(registers) },
             _pic: Pic::new(),

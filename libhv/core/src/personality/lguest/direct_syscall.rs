@@ -7,7 +7,7 @@
 
 use super::gates::GateKind;
 use super::{Changes, Lguest};
-use crate::address::{Gfn, Hpa};
+use crate::address::{Gfn, Hpa, PAGE_SIZE};
 use crate::device::Devices;
 use crate::memory::GuestMemory;
 use crate::personality::Mmu;
@@ -16,6 +16,9 @@ use hv_abi::lguest::{KERNEL_CS, SYSCALL_VECTOR, data};
 
 /// From which rings a gate has to be open.
 const RING_3: u8 = 3;
+
+/// Where the last word of a page begins.
+const LAST_WORD: u32 = PAGE_SIZE - 4;
 
 /// How to deliver a system call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,7 +31,7 @@ pub struct DirectSyscall {
     pub stack_selector: u32,
     /// The kernel's stack pointer before anything is pushed.
     pub stack_pointer: u32,
-    /// Where the guest's `irq_enabled` is.
+    /// Where the guest's `irq_enabled` is, which lies in one page.
     pub irq_enabled: Hpa,
 }
 
@@ -45,8 +48,10 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             && stack.base() == 0
             && self.gdt.descriptor(KERNEL_CS.into()) == Descriptor::FLAT_CODE;
         let irq_enabled = shared.field(data::IRQ_ENABLED);
+        // The switcher sees one page of the guest's.
+        let in_one_page = irq_enabled.page_offset() <= LAST_WORD;
         let frame = self.memory.host_frame(Gfn::containing(irq_enabled))?;
-        plain.then_some(DirectSyscall {
+        (plain && in_one_page).then_some(DirectSyscall {
             handler: gate.handler,
             kind: gate.kind,
             stack_selector: self.stack.selector,

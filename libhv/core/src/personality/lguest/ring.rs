@@ -82,7 +82,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
             let mut long = false;
             let made = if generation.call(number) == Some(Hypercall::SetPte) {
                 // Nearly all of what a guest queues.
-                self.make_leaf_changes()?
+                self.make_leaf_changes(number)?
             } else {
                 let call = Call::queued(number, arguments);
                 count(&mut self.counters.queued_calls, number, 1);
@@ -102,18 +102,16 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         Ok(drained)
     }
 
-    /// Executes the SET_PTEs that are next, at least one of them. Returns how many.
-    fn make_leaf_changes(&mut self) -> Result<usize, Kill> {
+    /// Executes the SET_PTEs that are next, at least one of them, which have this `number`. Returns how many.
+    fn make_leaf_changes(&mut self, number: u32) -> Result<usize, Kill> {
         let mut changes = LeafChanges {
             calls: self.ring.rest().iter(),
-            generation: self.generation,
+            number,
         };
         self.mmu.set_ptes(&self.memory, &mut changes)?;
         let left = changes.calls.len();
         let made = self.ring.rest().len().wrapping_sub(left);
-        if let Some([number, ..]) = self.ring.rest().first() {
-            count(&mut self.counters.queued_calls, *number, made as u64);
-        }
+        count(&mut self.counters.queued_calls, number, made as u64);
         Ok(made)
     }
 
@@ -170,13 +168,12 @@ impl Ring {
         let layout = &generation.data;
         let mut status = [data::SLOT_EMPTY; data::RING_SLOTS as usize];
         memory.read(due.status, &mut status)?;
-        let is_ready = |status: &&u8| **status != data::SLOT_EMPTY;
         let (wrapped, here) = status
             .split_at_checked(due.index as usize)
             .unwrap_or_default();
-        let ready_here = here.iter().take_while(is_ready).count();
+        let ready_here = ready_slots(here);
         let ready_wrapped = match ready_here == here.len() {
-            true => wrapped.iter().take_while(is_ready).count(),
+            true => ready_slots(wrapped),
             false => 0,
         };
         self.done = 0;
@@ -204,6 +201,18 @@ impl Ring {
     }
 }
 
+/// How many slots at the beginning are ready.
+fn ready_slots(status: &[u8]) -> usize {
+    /// What guests write; anything else but EMPTY does as well.
+    const READY: [u8; 8] = [0; _];
+    let (eights, _) = status.as_chunks();
+    let eight = eights.iter().take_while(|eight| **eight == READY).count();
+    let known = eight.wrapping_mul(READY.len());
+    let rest = status.get(known..).unwrap_or_default();
+    let is_ready = |status: &&u8| **status != data::SLOT_EMPTY;
+    known.wrapping_add(rest.iter().take_while(is_ready).count())
+}
+
 /// Reads neighbouring slots, of whatever layout.
 fn read_slots(
     memory: &impl GuestMemory,
@@ -229,7 +238,8 @@ fn read_slots(
 /// What SET_PTEs say that are next in the ring.
 struct LeafChanges<'a> {
     calls: core::slice::Iter<'a, Queued>,
-    generation: &'static Generation,
+    /// The number that SET_PTE has.
+    number: u32,
 }
 
 impl Iterator for LeafChanges<'_> {
@@ -238,7 +248,7 @@ impl Iterator for LeafChanges<'_> {
     #[inline(always)]
     fn next(&mut self) -> Option<LeafChange> {
         let &[number, arguments @ ..] = self.calls.as_slice().first()?;
-        if self.generation.call(number) != Some(Hypercall::SetPte) {
+        if number != self.number {
             return None;
         }
         self.calls.next();

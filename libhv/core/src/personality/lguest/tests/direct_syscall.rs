@@ -1,7 +1,7 @@
 //! When the switcher may deliver system calls by itself.
 
-use super::fixture::{DATA, INTERRUPT_GATE, Machine, OPEN, TRAP_GATE, handler};
-use super::numbers::hypercall;
+use super::fixture::{DATA, INTERRUPT_GATE, KERNEL_ADDRESS, Machine, OPEN, TRAP_GATE, handler};
+use super::numbers::{data, hypercall};
 use crate::address::Hpa;
 use crate::personality::lguest::{DirectSyscall, GateKind};
 
@@ -77,6 +77,39 @@ fn what_is_not_plain_goes_through_the_host() {
         call(&mut machine, number, arguments);
         assert_eq!(machine.guest.direct_syscall(), None, "{what}");
         assert!(machine.guest.take_changes().concern_syscalls(), "{what}");
+    }
+}
+
+/// A guest whose `lguest_data` begins there, as [`ready`] otherwise.
+fn ready_at(base: u32) -> Machine {
+    let mut machine = Machine::new();
+    machine.put(base, &[0; 0x400]);
+    machine.put(base + data::HCALL_STATUS, &[0xff; 64]);
+    machine.put_word(base + data::KERNEL_ADDRESS, KERNEL_ADDRESS);
+    machine.put_word(base + data::SYSCALL_VEC, VECTOR.into());
+    call(&mut machine, hypercall::LGUEST_INIT, [base, 0, 0]);
+    machine.load_gate(VECTOR, TRAP_GATE | OPEN);
+    call(&mut machine, hypercall::SET_STACK, [0x69, STACK, 1]);
+    machine
+}
+
+/// The switcher sees one page of the guest's: an `irq_enabled` that lies in two is the host's.
+#[test]
+fn a_word_across_two_pages_goes_through_the_host() {
+    for (base, is_direct) in [
+        (DATA + 0xff8, true),
+        (DATA + 0xffb, true),
+        (DATA + 0xffc, true),
+        (DATA + 0xffd, false),
+        (DATA + 0xffe, false),
+        (DATA + 0xfff, false),
+        (DATA + 0x1000, true),
+    ] {
+        let machine = ready_at(base);
+        let offered = machine.guest.direct_syscall();
+        let irq_enabled = offered.map(|call| call.irq_enabled);
+        let expected = is_direct.then(|| Hpa::new(base.into()));
+        assert_eq!(irq_enabled, expected, "{base:#x}");
     }
 }
 

@@ -240,6 +240,20 @@ impl Mmu for FakeMmu {
         self.tell(Told::SetPte(root.raw(), gva.raw(), entry))
     }
 
+    fn set_ptes(
+        &mut self,
+        memory: &impl GuestMemory,
+        changes: &mut impl Iterator<Item = LeafChange>,
+    ) -> Result<(), Kill> {
+        for change in changes {
+            self.set_pte(memory, change)?;
+            if self.is_tired() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn set_pgd(&mut self, _: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill> {
         self.tell(Told::SetPgd(root.raw(), index))
     }
