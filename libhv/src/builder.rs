@@ -9,7 +9,7 @@ use hv_abi::lguest::{Generation, KernelVersion, PAGE_OFFSET};
 use hv_boot::Machine;
 use hv_core::address::PAGE_SIZE;
 use hv_core::clock::Clock as _;
-use hv_core::command_line::{Enabled, MEMORY_MIB, Mode, Options};
+use hv_core::command_line::{Enabled, MEMORY_MIB, Mode, Options, ROOTS};
 use hv_core::device::MAX_DEVICES;
 use hv_core::device::backend::SECTOR;
 use hv_core::device::bus::{Bus, SHARED_FRAMES};
@@ -23,7 +23,7 @@ use hv_core::paging::Paging;
 use hv_core::personality::Mmu as _;
 #[cfg(feature = "profile")]
 use hv_core::profile::{Profile, ROWS, Row};
-use hv_core::shadow::{LEAST_TABLES, Slot};
+use hv_core::shadow::{LEAST_TABLES, Slot, default_budget};
 use hv_hw::apic::LocalApic;
 use hv_hw::clock::{Clocks, Timer};
 use hv_hw::guest_ram::DirectRam;
@@ -42,14 +42,8 @@ pub const MIB: u64 = 1 << 20;
 const FRAMES_PER_MIB: u64 = MIB / PAGE_SIZE as u64;
 const FRAMES_PER_2_MIB: u64 = 2 * FRAMES_PER_MIB;
 const KIB_PER_FRAME: u64 = PAGE_SIZE as u64 / 1024;
-/// Shadow tables take at most this fraction of guest RAM, unless the application says otherwise.
-const SHADOW_FRACTION: u64 = 32;
-/// ... and at least this much.
-const LEAST_SHADOW: u64 = MIB;
 /// What a RAM disk copies at a time.
 const RAM_DISK_BUFFER: usize = 64 << 10;
-/// Page tables of address spaces that the shadow remembers.
-const ROOTS: usize = 64;
 
 /// What a guest is to be. Ends with [`Builder::start`].
 #[must_use = "a guest runs after `start`"]
@@ -78,7 +72,7 @@ impl Builder {
             machine,
             memory: 64 * MIB,
             shadow_budget: None,
-            roots: ROOTS,
+            roots: *ROOTS.end() as usize,
             isolation: Isolation::Shared,
             fast_paths: FastPaths::On,
             paging: Paging::Auto,
@@ -133,13 +127,14 @@ impl Builder {
         self
     }
 
-    /// Address spaces that the shadow remembers; the least recently used goes. `roots=` comes first.
+    /// Most address spaces that the shadow remembers; the least recently used goes. By default as many as its budget
+    /// holds. `roots=` comes first.
     pub fn roots(mut self, roots: usize) -> Self {
         self.roots = roots;
         self
     }
 
-    /// Bytes for shadow page tables, a hard limit.
+    /// Bytes for shadow page tables, a hard limit. By default what [`default_budget`] says.
     pub fn shadow_budget(mut self, bytes: u64) -> Self {
         self.shadow_budget = Some(bytes);
         self
@@ -398,8 +393,8 @@ impl Builder {
 
     /// An empty shadow, with its budget of tables and the bookkeeping for them.
     fn shadow(&mut self) -> Result<HostShadow, StartError> {
-        let default = (self.memory / SHADOW_FRACTION).max(LEAST_SHADOW);
-        let bytes = self.shadow_budget.unwrap_or(default);
+        let left = self.machine.frames.statistics().largest * u64::from(PAGE_SIZE);
+        let bytes = (self.shadow_budget).unwrap_or_else(|| default_budget(self.memory, left));
         let tables = (bytes / u64::from(PAGE_SIZE)) as usize;
         if tables < LEAST_TABLES {
             let text = format_args!(

@@ -1,20 +1,20 @@
 /* expect: stop="guest powered off" status=0 */
 /*
- * A-39: exits that take as long as a guest can make them: everything there is to free, for as many roots as are
- * remembered, 64 times from the ring. The host measures every exit; that it stays below its bound is looked at by the
+ * A-39: exits that take as long as a guest can make them: everything there is to free, for as many roots as the
+ * ring has slots, 64 times from the ring. The host measures every exit; that it stays below its bound is looked at by the
  * harness.
  */
 
 #include "guest.h"
 
-/* As many as the host remembers, so that a further one drops the oldest. */
-#define ROOTS 64
+#define ROOTS RING_SLOTS
+/* Roots with all the tables that they can have: more than the host has, so that each drops an older one. */
+#define LARGE 4
 #define QUARTER 0x40000000u
 #define LEAF_SPAN 0x200000u
-#define MANY 480
 
 static volatile pte *roots[ROOTS];
-static volatile pte *large;
+static volatile pte *large[LARGE];
 static u32 page, table;
 
 /* The last 2 MiB of a quarter: whoever looks for entries looks at all of them. */
@@ -29,7 +29,8 @@ static void build(void)
 	table = allocate_page();
 	for (u32 i = 0; i < PAGE / sizeof(pte); i++)
 		((volatile pte *)table)[i] = page | PTE_P | PTE_RW;
-	large = new_root();
+	for (u32 i = 0; i < LARGE; i++)
+		large[i] = new_root();
 	for (u32 i = 0; i < ROOTS; i++) {
 		roots[i] = new_root();
 		for (u32 quarter = 0; quarter < 3; quarter++)
@@ -47,24 +48,30 @@ static void fill_roots(void)
 	}
 }
 
-/* One root with nearly all tables. */
+/* A leaf table of its own, in RAM that is mapped nowhere: what it has is all one page. */
+static u32 new_table(void)
+{
+	static u32 next = IDENTITY_BYTES;
+	volatile pte *entries = (volatile pte *)KERNEL_WINDOW;
+	u32 frame = next;
+
+	next += PAGE;
+	set_pte(kernel_root, KERNEL_WINDOW, frame | PTE_P | PTE_RW);
+	for (u32 i = 0; i < PAGE / sizeof(pte); i += LEAF_SPAN / PAGE)
+		entries[i] = page | PTE_P | PTE_RW;
+	return frame | PDE_FLAGS;
+}
+
+/* One root with nearly all the tables that there are for user addresses. */
 static void fill_one(volatile pte *root)
 {
-	for (u32 i = 0; i < MANY; i++) {
-		u32 gva = QUARTER / 4 + i * 3 * LEAF_SPAN;
-
-		if (gva >= 3 * QUARTER)
-			break;
+	switch_root(kernel_root);
+	for (u32 gva = QUARTER / 4; gva < 3 * QUARTER; gva += LEAF_SPAN)
 		if (!(*pde(root, gva) & PTE_P))
-			*pde(root, gva) = table | PDE_FLAGS;
-	}
+			*pde(root, gva) = new_table();
 	switch_root(root);
-	for (u32 i = 0; i < MANY; i++) {
-		u32 gva = QUARTER / 4 + i * 3 * LEAF_SPAN;
-
-		if (gva < 3 * QUARTER)
-			peek(gva);
-	}
+	for (u32 gva = QUARTER / 4; gva < 3 * QUARTER; gva += LEAF_SPAN)
+		peek(gva);
 }
 
 static void queue_all(u32 call, u32 (*argument)(u32), u32 second, u32 third)
@@ -101,9 +108,10 @@ void guest_main(void)
 	fill_one(kernel_root);
 	hypercall(LHCALL_FLUSH_TLB, 1, 0, 0, 0);
 	said("all of one root, flushed");
-	fill_one(large);
+	for (u32 i = 0; i < LARGE; i++)
+		fill_one(large[i]);
 	fill_roots();
-	said("a large root that goes for others");
+	said("large roots that go for others");
 
 	fill_roots();
 	queue_all(LHCALL_FLUSH_TLB, one, 0, 0);
@@ -132,9 +140,17 @@ void guest_main(void)
 	for (u32 i = 0; i < ROOTS; i++)
 		hypercall(LHCALL_SET_PMD, FRAME(roots[i][1]), 0, 0, 0);
 	said("a change in each page directory");
-	fill_one(large);
-	hypercall(LHCALL_SET_PMD, FRAME(large[1]), 0, 0, 0);
+	fill_one(large[0]);
+	hypercall(LHCALL_SET_PMD, FRAME(large[0][1]), 0, 0, 0);
 	said("a change in a full one");
+	/* In silence, and both have to be emptied. */
+	fill_one(large[0]);
+	fill_one(large[1]);
+	*pde(large[1], end_of(1)) = table | PDE_FLAGS;
+	switch_root(large[0]);
+	large[0][1] = large[1][1];
+	peek(end_of(1) + PAGE);
+	said("a full one in the place of another");
 #endif
 	queue_all(LHCALL_LOAD_IDT_ENTRY, zero, 0, 0);
 	said("64 gates");

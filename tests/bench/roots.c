@@ -46,6 +46,24 @@ static void switches(const char *name, u32 alive)
 	report_value(name, (read_tsc() - start) / (rounds * alive));
 }
 
+#if !BARE
+
+/* What has nothing to do with address spaces, with as many of them as there are. */
+static void beside(void)
+{
+	volatile pte *entry = leaf(roots[0], USER_WINDOW);
+
+	for (u32 i = 1; i <= SAMPLES; i++)
+		entry[i] = page | USER_PAGE;
+	enter(roots[0]);
+	MEASURE("null_hypercall_1024", SAMPLES, hypercall(LHCALL_FLUSH_ASYNC, 0, 0, 0, 0));
+	MEASURE("fault_read_1024", SAMPLES, peek(USER_WINDOW + (1 + i) * PAGE));
+	MEASURE_AFTER("set_pte_1024", SAMPLES, *entry = page | (i & 1 ? USED_PAGE : USED_PAGE & ~PTE_RW),
+		      announce_pte((u32)roots[0], USER_WINDOW, *entry));
+}
+
+#endif
+
 void guest_main(void)
 {
 	guest_init();
@@ -60,4 +78,7 @@ void guest_main(void)
 	switches("root_switch_32", 32);
 	switches("root_switch_128", 128);
 	switches("root_switch_1024", 1024);
+#if !BARE
+	beside();
+#endif
 }

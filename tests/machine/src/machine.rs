@@ -256,7 +256,8 @@ impl<G: Tables> Machine<G> {
     /// # Panics
     /// When it is refused.
     pub fn set_pgd(&mut self, root: u64, index: u32) {
-        self.until_done(|shadow| shadow.set_pgd(Gpa::new(root), index).unwrap());
+        let Machine { ram, shadow, .. } = self;
+        shadow.set_pgd(ram, Gpa::new(root), index).unwrap();
     }
 
     /// FLUSH_TLB(0).

@@ -2,6 +2,7 @@
 
 pub mod comparison;
 pub mod document;
+pub mod growth;
 pub mod linux;
 pub mod setting;
 pub mod table;

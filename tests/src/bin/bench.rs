@@ -1,13 +1,13 @@
 //! Runs the guests that measure, prints a line `BENCH <row> <setting> <value> instructions` for each row in each setting, and
 //! compares them with the baseline.
 //!
-//! Status 1 when a row got worse, is missing or is new, or a guest did not come to its end.
+//! Status 1 when a row got worse, is missing or is new, grows with the number of address spaces, or a guest did not come to its end.
 
 use clap::Parser;
 use hv_tests::bench::comparison::{Finding, compare};
-use hv_tests::bench::document;
 use hv_tests::bench::setting::Run;
 use hv_tests::bench::table::Table;
+use hv_tests::bench::{document, growth};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -64,8 +64,13 @@ fn judge(baseline: &Path, measured: &Table) -> Result<ExitCode, String> {
     for finding in &findings {
         println!("{finding}");
     }
+    let growing = growth::growing(measured);
+    for growth in &growing {
+        println!("{growth}");
+    }
     let count = |which: fn(&Finding) -> bool| findings.iter().filter(|&f| which(f)).count();
     let (failed, better) = (count(Finding::fails), count(|finding| !finding.fails()));
+    let failed = failed + growing.len();
     let cells = measured.cells().count();
     println!("{cells} counts, {failed} failed, {better} better than the baseline");
     if better != 0 {

@@ -57,12 +57,7 @@ pub trait Mmu {
     ) -> Result<(), Kill>;
 
     /// Top-level entry `index` of `root` changed.
-    fn set_pgd(
-        &mut self,
-        memory: &impl GuestMemory,
-        root: Gpa,
-        index: u32,
-    ) -> Result<Progress, Kill>;
+    fn set_pgd(&mut self, memory: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill>;
 
     /// An entry of the page directory at `table` changed: one that is neither top nor leaf. The inner
     /// error says that the guest's tables have no such level.
@@ -125,6 +120,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T
         Shadow::new_pgtable(self, memory, root)
     }
 
+    #[inline(always)]
     fn set_pte(&mut self, memory: &impl GuestMemory, change: LeafChange) -> Result<(), Kill> {
         Shadow::set_pte(self, memory, change)
     }
@@ -137,13 +133,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Mmu for Shadow<T
         Shadow::set_ptes(self, memory, changes)
     }
 
-    fn set_pgd(
-        &mut self,
-        _memory: &impl GuestMemory,
-        root: Gpa,
-        index: u32,
-    ) -> Result<Progress, Kill> {
-        Shadow::set_pgd(self, root, index)
+    fn set_pgd(&mut self, memory: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill> {
+        Shadow::set_pgd(self, memory, root, index)
     }
 
     fn set_pmd(
@@ -225,12 +216,7 @@ where
         with_shadow!(self, shadow => Mmu::set_ptes(shadow, memory, changes))
     }
 
-    fn set_pgd(
-        &mut self,
-        memory: &impl GuestMemory,
-        root: Gpa,
-        index: u32,
-    ) -> Result<Progress, Kill> {
+    fn set_pgd(&mut self, memory: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill> {
         with_shadow!(self, shadow => Mmu::set_pgd(shadow, memory, root, index))
     }
 

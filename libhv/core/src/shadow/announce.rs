@@ -1,7 +1,7 @@
 //! What the guest announces about its tables.
 
 use super::slot::{Mirror, Slot, TableId};
-use super::{Current, Place, Progress, Shadow, VISIT_OF_A_ROOT};
+use super::{Current, Place, Shadow, SharedQuarter};
 use crate::address::{Gfn, Gpa, Gva};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
@@ -235,18 +235,33 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         match target {
             Target::UnknownRoot | Target::Nothing | Target::Leaf { .. } => {}
             Target::LinearLeaf(id) => self.clear_leaf(id, gva),
-            Target::EachRoot => self.for_all_roots(|shadow, root| {
-                let Some(id) = shadow.leaf_in(root, gva) else {
-                    return;
-                };
-                match shadow.leaf_of(id) {
-                    Target::Leaf { table, .. } => {
-                        let at = (id, table);
-                        shadow.set_announced(memory, at, gva, entry, Eagerness::Eager);
-                    }
-                    _ => shadow.clear_leaf(id, gva),
-                }
-            }),
+            Target::EachRoot => return self.set_leaf_of_all(memory, gva, entry),
+        }
+        Ok(())
+    }
+
+    /// A leaf of a kernel address changed where each root has a directory of its own. The leaf table is the same in all
+    /// roots (R5), and so is its shadow: the current root tells which it is.
+    fn set_leaf_of_all(
+        &mut self,
+        memory: &impl GuestMemory,
+        gva: Gva,
+        entry: u64,
+    ) -> Result<(), Kill> {
+        let Current::Root(root) = self.current else {
+            let root = self.current_table;
+            if let Some(id) = root.and_then(|root| self.leaf_in(root, gva)) {
+                self.clear_leaf(id, gva);
+            }
+            return Ok(());
+        };
+        let Some(table) = named_leaf_table::<F>(memory, root, gva) else {
+            // Other roots may have one. Guests have no reason to change it from here.
+            return self.flush_all(memory);
+        };
+        let part = F::leaf_part(gva);
+        if let Some(id) = self.tables.find(Mirror::Leaf { table, part }) {
+            self.set_announced(memory, (id, table), gva, entry, Eagerness::Eager);
         }
         Ok(())
     }
@@ -312,12 +327,17 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         }
     }
 
-    /// SET_PGD: top-level entry `index` of `root` changed, and with it everything under it. Asked again, it
-    /// begins anew: where it was done already nothing is left to do.
+    /// SET_PGD: top-level entry `index` of `root` changed, and with it everything under it; for kernel addresses,
+    /// that of every root.
     ///
     /// # Errors
-    /// When there is no such entry.
-    pub fn set_pgd(&mut self, root: Gpa, index: u32) -> Result<Progress, Kill> {
+    /// When there is no such entry, or the stack is no longer mapped.
+    pub fn set_pgd(
+        &mut self,
+        memory: &impl GuestMemory,
+        root: Gpa,
+        index: u32,
+    ) -> Result<(), Kill> {
         let entries = F::TOP.entries;
         if index >= entries {
             return Err(Kill::BadPgdIndex { index, entries });
@@ -327,43 +347,54 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             if let Some(root) = self.cached_root(root) {
                 self.drop_top_entry(root, start);
             }
-            return Ok(Progress::Done);
+            return Ok(());
         }
-        let mut next = self.roots.newest();
-        while let Some(root) = next {
-            if self.is_tired() {
-                return Ok(Progress::Unfinished);
+        let quarter = Place::of(start).quarter;
+        if !self.is_shared(quarter) {
+            // Each root has a directory of its own there, with other entries beside. There are too many to visit,
+            // and no guest does this but while it boots.
+            return self.flush_all(memory);
+        }
+        if let Some(directory) = self.shared_directory(quarter) {
+            match F::COUNTERPART {
+                Counterpart::Directory => {
+                    self.empty_directory(directory);
+                }
+                Counterpart::DirectoryEntries(count) => {
+                    self.drop_directory_entries(directory, start, count);
+                }
             }
-            self.drop_top_entry(root, start);
-            self.tables.add_effort(VISIT_OF_A_ROOT);
-            next = self.tables.table(root).and_then(|table| table.older);
         }
-        Ok(Progress::Done)
+        Ok(())
     }
 
-    /// Clears what a top-level entry corresponds to: the one for the addresses from `start`.
+    /// Clears what a top-level entry of one root corresponds to: the one for the addresses from `start`.
     fn drop_top_entry(&mut self, root: TableId, start: Gva) {
-        let place = Place::of(start);
+        let quarter = Place::of(start).quarter;
         match F::COUNTERPART {
             Counterpart::Directory => {
-                self.unlink_quarter(root, place.quarter);
-                // What the directory holds may have changed with it.
-                if let Some(shared) = self.shared.get_mut(place.quarter as usize) {
-                    *shared = None;
-                }
+                self.unlink_quarter(root, quarter);
+                self.forget_if_ended(root);
             }
             Counterpart::DirectoryEntries(count) => {
-                let Some(directory) = self.tables.child(root, TableIndex::new(place.quarter))
-                else {
+                let Some(directory) = self.tables.child(root, TableIndex::new(quarter)) else {
                     return;
                 };
-                let first = u32::from(place.directory.raw());
-                for part in 0..count {
-                    let index = TableIndex::new(first.wrapping_add(part));
-                    if self.tables.unlink(directory, index) {
-                        self.invalidation.add_all();
-                    }
+                self.drop_directory_entries(directory, start, count);
+                if self.tables.is_empty(directory) {
+                    self.unlink_quarter(root, quarter);
+                    self.forget_if_ended(root);
                 }
+            }
+        }
+    }
+
+    fn drop_directory_entries(&mut self, directory: TableId, start: Gva, count: u32) {
+        let first = u32::from(Place::of(start).directory.raw());
+        for part in 0..count {
+            let index = TableIndex::new(first.wrapping_add(part));
+            if self.tables.unlink(directory, index) {
+                self.invalidation.add_all();
             }
         }
     }
@@ -382,15 +413,39 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         if F::MIDDLE.is_empty() {
             return Ok(Err(NoMiddleTables));
         }
-        let directory = self
-            .tables
-            .find(Mirror::GuestDirectory(Gfn::containing(table)));
-        if directory.is_some_and(|directory| self.tables.unlink_all(directory)) {
-            self.invalidation.add_all();
+        let table = Gfn::containing(table);
+        let own = self.tables.find(Mirror::GuestDirectory(table));
+        let mut changed = own.is_some_and(|own| self.empty_directory(own));
+        for (quarter, shared) in (0..).zip(self.shared) {
+            if shared == SharedQuarter::EntriesOf(table)
+                && let Some(shared) = self.shared_directory(quarter)
+            {
+                if changed && self.is_tired() {
+                    // It hangs in several places, each of which takes as long.
+                    return self.flush_all(memory).map(Ok);
+                }
+                changed |= self.empty_directory(shared);
+            }
+        }
+        if changed {
             self.pin_stack(memory)?;
         }
         Ok(Ok(()))
     }
+}
+
+/// The leaf table that the guest's own tables name for an address.
+fn named_leaf_table<F: Format>(memory: &impl GuestMemory, root: Gpa, gva: Gva) -> Option<Gfn> {
+    let mut table = root;
+    for level in [&F::TOP].into_iter().chain(F::MIDDLE) {
+        let entry = F::ENTRY.read(memory, F::entry(table, level, gva)).ok()?;
+        let frame = level.check(entry, memory.frames()).ok()?;
+        if entry & bits::P == 0 {
+            return None;
+        }
+        table = frame.start();
+    }
+    Some(Gfn::containing(table))
 }
 
 /// The processor's entry for an announced one, if that maps RAM and guest memory agrees with it (R9): then it

@@ -1,7 +1,7 @@
 //! Faults: what the guest's tables allow and the shadow does not have yet.
 
 use super::slot::{Mirror, Slot, TableId};
-use super::{Current, Place, Shadow};
+use super::{Current, Place, Shadow, SharedQuarter};
 use crate::address::{Gfn, Gpa, Gva, PAGE_SHIFT, PAGE_SIZE};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
@@ -207,12 +207,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             // It stands for the gigabyte itself: the guest has nothing that it could put in its place.
             return named;
         }
+        if self.is_shared(quarter) {
+            return self.directory_of_all(root, quarter, found);
+        }
         let mirror = match (self.current, found.directory) {
             (Current::Linear, _) => Mirror::LinearDirectory { quarter },
             (Current::Root(_), Some(table)) => Mirror::GuestDirectory(table),
-            (Current::Root(_), None) if self.is_shared(quarter) => {
-                Mirror::KernelDirectory { quarter }
-            }
             (Current::Root(root), None) => Mirror::Directory { root, quarter },
         };
         if let Some(id) = named {
@@ -221,29 +221,36 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             }
             // The guest changed its top-level entry in silence.
             self.unlink_quarter(root, quarter);
+            if self.is_tired() {
+                // The other may have as much to forget.
+                return None;
+            }
         }
-        let in_agreement = self.is_shared(quarter) && self.agree_on(quarter, mirror);
         let id = self.find_or_create(mirror)?;
-        if !in_agreement && self.tables.unlink_all(id) {
-            // A user directory has one root (R8), so this shadow is of another use: what it holds may
-            // have been flushed, or its frame may have become another table, where it was not linked.
-            self.invalidation.add_all();
-        }
+        // A user directory has one root (R8), so this shadow is of another use: what it holds may
+        // have been flushed, or its frame may have become another table, where it was not linked.
+        self.empty_directory(id);
         self.tables.link(root, index, id, bits::RIGHTS);
         Some(id)
     }
 
-    /// Sees to it that no root names another directory than this in a quarter that all roots share.
-    /// Returns whether that was so already.
-    fn agree_on(&mut self, quarter: u32, mirror: Mirror) -> bool {
-        let Some(shared) = self.shared.get_mut(quarter as usize) else {
-            return false;
-        };
-        if shared.replace(mirror) == Some(mirror) {
-            return true;
+    /// The page directory of a quarter that all roots share.
+    fn directory_of_all(&mut self, root: TableId, quarter: u32, found: &Found) -> Option<TableId> {
+        let id = self.find_or_create(Mirror::KernelDirectory { quarter })?;
+        let now = found
+            .directory
+            .map_or(SharedQuarter::OwnEntries, SharedQuarter::EntriesOf);
+        let shared = self.shared.get_mut(quarter as usize)?;
+        if core::mem::replace(shared, now) != now {
+            // The guest has put another one there, in silence. All roots are the same, so the old one is gone
+            // from all of them.
+            self.empty_directory(id);
         }
-        self.for_all_roots(|shadow, root| shadow.unlink_quarter(root, quarter));
-        false
+        let index = TableIndex::new(quarter);
+        if self.tables.child(root, index) != Some(id) {
+            self.tables.link(root, index, id, bits::RIGHTS);
+        }
+        Some(id)
     }
 
     /// The leaf table for an address, linked with the rights that the guest's upper levels grant now.

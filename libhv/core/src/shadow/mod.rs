@@ -41,6 +41,7 @@
 mod announce;
 mod any_format;
 mod audit;
+mod budget;
 mod fault;
 mod invalidation;
 mod roots;
@@ -51,11 +52,12 @@ pub use announce::{LeafChange, NoMiddleTables};
 pub use any_format::AnyFormatShadow;
 pub(crate) use any_format::with_shadow;
 pub use audit::{AuditFailure, AuditReport};
+pub use budget::default_budget;
 pub use fault::Fault;
 pub use invalidation::Invalidation;
 pub use slot::Slot;
 
-use crate::address::{Gpa, Gva, Hpa, PAGE_SIZE};
+use crate::address::{Gfn, Gpa, Gva, Hpa, PAGE_SIZE};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
@@ -69,8 +71,6 @@ use tables::Tables;
 /// an exit stays below the bound that `docs/attacks.md` gives, even if it begins to free a whole page
 /// directory right before the end.
 pub const EFFORT_OF_AN_EXIT: u32 = 1024;
-/// What a change to one of all roots costs at least, in entries looked at.
-const VISIT_OF_A_ROOT: u32 = 8;
 
 /// The limit of one exit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,6 +125,17 @@ enum Current {
     Root(Gpa),
 }
 
+/// The one directory of a quarter where all roots are the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum SharedQuarter {
+    /// There is none yet.
+    Unused,
+    /// Its entries are not those of one table of the guest's.
+    OwnEntries,
+    /// It has the entries of this page directory of the guest's.
+    EntriesOf(Gfn),
+}
+
 /// The kernel's stack for traps from ring 3.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct PinnedStack {
@@ -143,9 +154,10 @@ pub struct Shadow<T, S, F = TwoLevel> {
     current_table: Option<TableId>,
     /// First address at which all roots are the same.
     kernel_address: Gva,
-    /// For each quarter where all roots are the same: what the directory mirrors that they all name.
-    /// A root names it or none.
-    shared: [Option<Mirror>; QUARTERS as usize],
+    /// What [`Mirror::KernelDirectory`] has, for each quarter.
+    shared: [SharedQuarter; QUARTERS as usize],
+    /// Whether the current root has lost the last of its own tables, as an address space that ends.
+    ended: bool,
     /// Roots loaded so far, counted up to the two of R5.
     boot_roots: u32,
     stack: PinnedStack,
@@ -166,7 +178,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             current: Current::Linear,
             current_table: None,
             kernel_address: Gva::new(u32::MAX),
-            shared: [None; QUARTERS as usize],
+            shared: [SharedQuarter::Unused; QUARTERS as usize],
+            ended: false,
             boot_roots: 0,
             stack: PinnedStack::default(),
             refused_leaf_flags: F::LEAF.refused,
@@ -181,8 +194,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     }
 
     /// From now on nothing long is begun in an exit that has looked at `most` entries; for a guest,
-    /// [`EFFORT_OF_AN_EXIT`]. It has to be enough to visit all roots, so that a change to all of them ends.
-    /// Before it is said there is no limit. An exit ends with [`Shadow::take_invalidation`].
+    /// [`EFFORT_OF_AN_EXIT`]. Before it is said there is no limit. An exit ends with [`Shadow::take_invalidation`].
     pub fn limit_exits(&mut self, most: u32) {
         self.exit.most = most;
     }
@@ -238,6 +250,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             current_table: self.current_table,
             kernel_address: self.kernel_address,
             shared: self.shared,
+            ended: self.ended,
             boot_roots: self.boot_roots,
             stack: self.stack,
             refused_leaf_flags: self.refused_leaf_flags | G::LEAF.refused,
@@ -304,7 +317,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         self.tables.free_all();
         self.roots.clear();
         self.run_on(None);
-        self.shared = [None; QUARTERS as usize];
+        self.shared = [SharedQuarter::Unused; QUARTERS as usize];
         self.statistics.flushed = self.statistics.flushed.wrapping_add(1);
     }
 
@@ -327,20 +340,22 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         Gva::new(quarter.wrapping_shl(QUARTER_SHIFT)) >= self.kernel_address
     }
 
-    /// The directory that all roots name in a quarter, if there is one.
+    /// The directory of a quarter that all roots share, if there is one: a root names it or none. So a change
+    /// there is made once, however many roots there are.
     fn shared_directory(&self, quarter: u32) -> Option<TableId> {
-        let mirror = self.shared.get(quarter as usize).copied().flatten()?;
-        self.tables.find(mirror)
+        match self.shared.get(quarter as usize)? {
+            SharedQuarter::Unused => None,
+            _ => self.tables.find(Mirror::KernelDirectory { quarter }),
+        }
     }
 
-    /// Applies a change to every root that is remembered; their number is the cache's limit at most.
-    fn for_all_roots(&mut self, mut change: impl FnMut(&mut Self, TableId)) {
-        let mut next = self.roots.newest();
-        while let Some(root) = next {
-            change(self, root);
-            self.tables.add_effort(VISIT_OF_A_ROOT);
-            next = self.tables.table(root).and_then(|table| table.older);
+    /// Forgets what is below a directory, which stays where it is.
+    fn empty_directory(&mut self, directory: TableId) -> bool {
+        let changed = self.tables.unlink_all(directory);
+        if changed {
+            self.invalidation.add_all();
         }
+        changed
     }
 
     /// Clears a root's entry for a quarter.

@@ -104,10 +104,17 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             self.boot_roots = self.boot_roots.wrapping_add(1);
             self.drop_all();
         }
+        let before = self.current_table;
         self.current = root;
         // Whether a root is known depends on which is the current one.
         self.tables.forget_announced();
         self.run_on(self.find_root(table));
+        if core::mem::take(&mut self.ended)
+            && let Some(before) = before
+            && !self.has_own_part(before)
+        {
+            self.forget_root(before);
+        }
         match self.current_table {
             Some(id) => {
                 self.roots.remove(&mut self.tables, id);
@@ -160,7 +167,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     /// it at a time, if it is too large for one exit.
     fn evict_root(&mut self) -> Option<()> {
         let id = self.evictable_root()?;
-        // Kernel tables may lose their last user, and the processor remembers upper levels.
+        // The processor remembers upper levels.
         self.invalidation.add_all();
         for quarter in (0..QUARTERS).map(TableIndex::new) {
             if self.is_tired() {
@@ -168,10 +175,38 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             }
             self.tables.unlink(id, quarter);
         }
-        self.roots.remove(&mut self.tables, id);
-        self.tables.release(id);
+        self.forget_root(id);
         self.statistics.evicted = self.statistics.evicted.wrapping_add(1);
         Some(())
+    }
+
+    fn forget_root(&mut self, id: TableId) {
+        // Kernel tables may lose their last user, and the processor remembers upper levels.
+        self.invalidation.add_all();
+        self.roots.remove(&mut self.tables, id);
+        self.tables.release(id);
+    }
+
+    /// SET_PGD took a table from a root. An address space that ends loses all of them so (R3), and with the last its root
+    /// can go: a guest that once had many processes would have their roots remembered for ever. The current root goes
+    /// when the next one is loaded, if it has nothing of its own then either.
+    pub(super) fn forget_if_ended(&mut self, root: TableId) {
+        if self.has_own_part(root) {
+            return;
+        }
+        if self.current_table == Some(root) {
+            self.ended = true;
+        } else {
+            self.forget_root(root);
+        }
+    }
+
+    /// Whether a root has anything but what all roots share.
+    fn has_own_part(&self, root: TableId) -> bool {
+        (0..QUARTERS).any(|quarter| {
+            let named = self.tables.child(root, TableIndex::new(quarter));
+            named.is_some() && !self.is_shared(quarter)
+        })
     }
 
     /// The root that goes next.

@@ -261,6 +261,11 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             .map_or(0, |table| self.pool.get(&table.frame, index))
     }
 
+    /// Whether a table has no present entry.
+    pub(super) fn is_empty(&self, id: TableId) -> bool {
+        self.table(id).is_some_and(|table| table.live == 0)
+    }
+
     /// Replaces an entry of a table. Returns the old one.
     pub(super) fn set_entry(&mut self, id: TableId, index: TableIndex, entry: u64) -> u64 {
         let Some(mut table) = self.open(id) else {

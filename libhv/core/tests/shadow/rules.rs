@@ -9,7 +9,7 @@ use hv_machine::{
     ACCESSES, Entries, RAM_BASE, READ, Seen, Tables, USER_READ, USER_WRITE, WRITE, slot_size,
 };
 
-const KERNEL: u32 = 0xc000_0000;
+pub const KERNEL: u32 = 0xc000_0000;
 /// Frames: roots up to 3, a user leaf table for each of the first two, a spare one, the kernel's leaf
 /// table, data, and then page directories, if the format has them.
 pub const USER: [u64; 2] = [4, 5];

@@ -110,7 +110,9 @@ fn r8_roots_are_pages_whose_low_bits_are_flags() {
 fn lg_108_set_pgd_is_bounded() {
     let mut machine = rules::machine();
     for index in [1024, u32::MAX] {
-        let refused = machine.shadow.set_pgd(Gpa::new(ROOTS[0]), index);
+        let refused = machine
+            .shadow
+            .set_pgd(&machine.ram, Gpa::new(ROOTS[0]), index);
         let entries = 1024;
         assert_eq!(refused, Err(Kill::BadPgdIndex { index, entries }));
     }
@@ -184,5 +186,57 @@ fn r5_leaf_tables_from_the_kernel_s_first_address_on_are_shared_by_roots_with_di
         assert_eq!(machine.access(gva, WRITE), rules::frame(rules::PAGE));
     }
     assert_eq!(machine.repairs, repairs + 1, "the second is there already");
+    machine.finish();
+}
+
+/// A process that ended leaves nothing behind: neither while another is current, nor when it was itself.
+#[test]
+fn r3_an_address_space_that_ends_is_forgotten_with_its_last_table() {
+    for current in [0, 1] {
+        let mut machine = rules::machine();
+        for (space, root) in ROOTS.into_iter().enumerate().take(2).rev() {
+            machine.load(root);
+            rules::map(&machine, space, rules::PAGE);
+            rules::map_high(&machine, rules::OTHER);
+            assert_eq!(machine.access(rules::GVA, READ), rules::frame(rules::PAGE));
+            assert_eq!(
+                machine.access(rules::HIGH, READ),
+                rules::frame(rules::OTHER)
+            );
+        }
+        let (both, one) = (machine.shadow.statistics(), ROOTS[0]);
+        assert_eq!((both.roots, both.tables), (2, 8));
+        machine.load(ROOTS[current]);
+        machine.tables().set_slot(one, rules::GVA, 0);
+        machine.set_pgd(one, 1);
+        assert_eq!(machine.shadow.statistics().tables, 8, "another entry");
+        machine.set_pgd(one, rules::GVA >> 22);
+        machine.audit();
+        machine.load(ROOTS[1]);
+        let left = machine.shadow.statistics();
+        assert_eq!((left.roots, left.tables, left.evicted), (1, 5, 0));
+        machine.load(one);
+        assert_eq!(machine.access(rules::GVA, READ), Seen::Fault(0));
+        assert_eq!(
+            machine.access(rules::HIGH, READ),
+            rules::frame(rules::OTHER)
+        );
+        machine.finish();
+    }
+}
+
+/// It is no end if the root gets a table before the next one is loaded.
+#[test]
+fn r3_a_current_root_that_loses_its_last_table_and_gets_another_is_remembered() {
+    let mut machine = rules::machine();
+    rules::map(&machine, 0, rules::PAGE);
+    assert_eq!(machine.access(rules::GVA, READ), rules::frame(rules::PAGE));
+    machine.set_pgd(ROOTS[0], rules::GVA >> 22);
+    assert_eq!(machine.access(rules::GVA, READ), rules::frame(rules::PAGE));
+    machine.load(ROOTS[1]);
+    let repairs = machine.repairs;
+    machine.load(ROOTS[0]);
+    assert_eq!(machine.access(rules::GVA, READ), rules::frame(rules::PAGE));
+    assert_eq!(machine.repairs, repairs);
     machine.finish();
 }

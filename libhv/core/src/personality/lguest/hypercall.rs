@@ -198,7 +198,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
                 self.changes.add(Changes::CLOCK);
             }
             Hypercall::Halt => self.interrupts.halt(),
-            Hypercall::SetPgd => return Ok(self.set_pgd(Gpa::from(first), second)?.into()),
+            Hypercall::SetPgd => self.set_pgd(Gpa::from(first), second)?,
             Hypercall::SetPmd => self
                 .mmu
                 .set_pmd(&self.memory, Gpa::from(first))?
@@ -231,10 +231,10 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         }
     }
 
-    fn set_pgd(&mut self, root: Gpa, index: u32) -> Result<Progress, Kill> {
+    fn set_pgd(&mut self, root: Gpa, index: u32) -> Result<(), Kill> {
         match self.mmu.set_pgd(&self.memory, root, index) {
             Err(Kill::BadPgdIndex { .. }) if self.generation.top_index == TopIndex::Ignore => {
-                Ok(Progress::Done)
+                Ok(())
             }
             result => result,
         }

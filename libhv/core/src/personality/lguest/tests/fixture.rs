@@ -254,9 +254,8 @@ impl Mmu for FakeMmu {
         Ok(())
     }
 
-    fn set_pgd(&mut self, _: &impl GuestMemory, root: Gpa, index: u32) -> Result<Progress, Kill> {
+    fn set_pgd(&mut self, _: &impl GuestMemory, root: Gpa, index: u32) -> Result<(), Kill> {
         self.tell(Told::SetPgd(root.raw(), index))
-            .map(|()| Progress::Done)
     }
 
     fn set_pmd(
