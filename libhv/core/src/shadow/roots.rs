@@ -108,7 +108,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         self.current = root;
         // Whether a root is known depends on which is the current one.
         self.tables.forget_announced();
-        self.run_on(self.find_root(table));
+        self.run_on(self.tables.find_root(table));
         if core::mem::take(&mut self.ended)
             && let Some(before) = before
             && !self.has_own_part(before)
@@ -216,27 +216,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             .filter(|id| Some(*id) != self.current_table)
     }
 
-    /// The shadow of a root. Two tasks that wait for each other switch to the one before the last, so it is tried
-    /// first.
-    fn find_root(&self, root: Gpa) -> Option<TableId> {
-        let mirror = Mirror::Root(root);
-        let newest = self.roots.newest.and_then(|id| self.tables.table(id));
-        let before = newest.and_then(|newest| newest.older);
-        before
-            .filter(|&id| {
-                self.tables
-                    .table(id)
-                    .is_some_and(|table| table.mirror == mirror)
-            })
-            .or_else(|| self.tables.find(mirror))
-    }
-
     /// The shadow of a root that is remembered.
     pub(super) fn cached_root(&self, root: Gpa) -> Option<TableId> {
         let root = F::root(root);
         if self.current == Current::Root(root) {
             return self.current_table;
         }
-        self.tables.find(Mirror::Root(root))
+        self.tables.find_root(root)
     }
 }

@@ -49,6 +49,7 @@ impl Mirror {
     }
 
     /// A number that differs for most pairs of mirrors that are in use together.
+    #[inline(always)]
     pub(super) fn hash(self) -> u64 {
         let (kind, frame, part) = match self {
             Mirror::Root(root) => (0, root.raw(), 0),

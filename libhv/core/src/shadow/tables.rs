@@ -2,7 +2,7 @@
 
 use super::announce::{Announced, Target, Whose};
 use super::slot::{Mirror, ShadowTable, Slot, TableId};
-use crate::address::Hpa;
+use crate::address::{Gpa, Hpa};
 use crate::frames::{Entries, TableIndex, TablePool};
 use crate::paging::{bits, table_entry};
 
@@ -208,7 +208,19 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
     }
 
     /// The table that mirrors `mirror`.
+    #[inline(never)]
     pub(super) fn find(&self, mirror: Mirror) -> Option<TableId> {
+        self.seek(mirror)
+    }
+
+    /// The same for a root, of which there may be a thousand, and one is sought at every switch of tasks.
+    pub(super) fn find_root(&self, root: Gpa) -> Option<TableId> {
+        self.seek(Mirror::Root(root))
+    }
+
+    /// Where the kind of mirror is known, little is left of this.
+    #[inline(always)]
+    fn seek(&self, mirror: Mirror) -> Option<TableId> {
         let mut next = self.first_in(self.bucket(mirror));
         while let Some(id) = next {
             let table = self.table(id)?;
@@ -384,8 +396,14 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
     }
 
     /// The first entry of a table from `index` on that is not zero.
+    #[inline(always)]
     fn next_entry(&self, id: TableId, index: Option<TableIndex>) -> Option<TableIndex> {
-        self.pool.next_entry(&self.table(id)?.frame, index?)
+        let (frame, index) = (&self.table(id)?.frame, index?);
+        // In a full table it is this one, without a search.
+        match self.pool.get(frame, index) {
+            0 => self.pool.next_entry(frame, index),
+            _ => Some(index),
+        }
     }
 
     /// Clears the entries of a table that names tables, up to but not including `end`.
@@ -493,6 +511,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         self.slots.as_ref()
     }
 
+    #[inline(always)]
     fn bucket(&self, mirror: Mirror) -> usize {
         let buckets = (self.slots.as_ref().len() as u64).max(1);
         mirror.hash().checked_rem(buckets).unwrap_or(0) as usize
