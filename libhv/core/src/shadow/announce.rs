@@ -158,12 +158,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         match self.target(owner, gva) {
             Target::UnknownRoot => Ok(Reached::Few),
             Target::Nothing => {
-                self.check_announced(memory, entry)?;
+                self.announced_mapping(memory, entry)?;
                 Ok(Reached::Few)
             }
             Target::Leaf { id, table } => {
-                self.check_announced(memory, entry)?;
-                self.set_announced(memory, (id, table), gva, entry, eagerness);
+                let mapping = self.announced_mapping(memory, entry)?;
+                self.set_announced(memory, (id, table), gva, mapping, eagerness);
                 Ok(Reached::Few)
             }
             target => {
@@ -180,7 +180,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         memory: &impl GuestMemory,
         (id, table): (TableId, Gfn),
         gva: Gva,
-        entry: u64,
+        mapping: Option<Mapping>,
         eagerness: Eagerness,
     ) {
         let Some(mut leaf) = self.tables.open(id) else {
@@ -191,7 +191,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         if old == 0 && eagerness == Eagerness::Lazy {
             return;
         }
-        let entry = believed::<F>(memory, table, gva, entry).unwrap_or(0);
+        let entry = mapping.and_then(|mapping| believed::<F>(memory, table, gva, mapping));
+        let entry = entry.unwrap_or(0);
         if entry != old {
             leaf.set(index, entry, old);
             if old != 0 {
@@ -200,26 +201,38 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         }
     }
 
-    /// Whether the guest may announce such an entry: if it is present and in use, it names RAM or device memory.
+    /// What an announced entry maps: something, if it is present, in use, and names RAM.
     #[inline(always)]
-    fn check_announced(&self, memory: &impl GuestMemory, entry: u64) -> Result<(), Kill> {
+    fn announced_mapping(
+        &self,
+        memory: &impl GuestMemory,
+        entry: u64,
+    ) -> Result<Option<Mapping>, Kill> {
         let entry = F::ENTRY.truncate(entry);
         if entry & bits::P == 0 || entry & bits::USED == 0 {
-            return Ok(());
+            return Ok(None);
         }
-        if entry & self.refused_leaf_flags == 0 && Level::frame(entry) < memory.frames() {
-            return Ok(());
+        let frame = Level::frame(entry);
+        if entry & self.refused_leaf_flags != 0 || frame >= memory.frames() {
+            return self.unusual_mapping(memory, entry);
         }
-        self.check_unusual(memory, entry)
+        Ok(Some(Mapping::of(frame, entry)))
     }
 
+    /// The same of an entry that names no RAM, or has flags that end the guest.
+    #[cold]
     #[inline(never)]
-    fn check_unusual(&self, memory: &impl GuestMemory, entry: u64) -> Result<(), Kill> {
+    fn unusual_mapping(
+        &self,
+        memory: &impl GuestMemory,
+        entry: u64,
+    ) -> Result<Option<Mapping>, Kill> {
         if entry & self.refused_leaf_flags != 0 {
             return Err(Kill::BadPageTableEntry(entry));
         }
+        // Device memory is never mapped (lguest-abi 7.2, step 6).
         F::LEAF.check(entry, memory.device_limit())?;
-        Ok(())
+        Ok(None)
     }
 
     /// SET_PTE of a leaf in linear mode, or of one that each root has in a table of its own.
@@ -231,11 +244,11 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         change: LeafChange,
     ) -> Result<(), Kill> {
         let LeafChange { gva, entry, .. } = change;
-        self.check_announced(memory, entry)?;
+        let mapping = self.announced_mapping(memory, entry)?;
         match target {
             Target::UnknownRoot | Target::Nothing | Target::Leaf { .. } => {}
             Target::LinearLeaf(id) => self.clear_leaf(id, gva),
-            Target::EachRoot => return self.set_leaf_of_all(memory, gva, entry),
+            Target::EachRoot => return self.set_leaf_of_all(memory, gva, mapping),
         }
         Ok(())
     }
@@ -246,7 +259,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         &mut self,
         memory: &impl GuestMemory,
         gva: Gva,
-        entry: u64,
+        mapping: Option<Mapping>,
     ) -> Result<(), Kill> {
         let Current::Root(root) = self.current else {
             let root = self.current_table;
@@ -261,7 +274,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         };
         let part = F::leaf_part(gva);
         if let Some(id) = self.tables.find(Mirror::Leaf { table, part }) {
-            self.set_announced(memory, (id, table), gva, entry, Eagerness::Eager);
+            self.set_announced(memory, (id, table), gva, mapping, Eagerness::Eager);
         }
         Ok(())
     }
@@ -448,25 +461,23 @@ fn named_leaf_table<F: Format>(memory: &impl GuestMemory, root: Gpa, gva: Gva) -
     Some(Gfn::containing(table))
 }
 
-/// The processor's entry for an announced one, if that maps RAM and guest memory agrees with it (R9): then it
-/// spares a fault. If not, a later announcement is on its way, or the guest lies; the next access will read the
+/// The processor's entry for an announced mapping, if guest memory agrees with it (R9): then it spares a
+/// fault. If not, a later announcement is on its way, or the guest lies; the next access will read the
 /// truth.
 #[inline(always)]
-fn believed<F: Format>(memory: &impl GuestMemory, table: Gfn, gva: Gva, entry: u64) -> Option<u64> {
-    let entry = F::ENTRY.truncate(entry);
-    if entry & bits::P == 0 || entry & bits::USED == 0 {
-        return None;
-    }
-    let frame = Level::frame(entry);
-    // Device memory has no host frame: it is never mapped (lguest-abi 7.2, step 6).
-    let host = memory.host_frame(frame)?;
+fn believed<F: Format>(
+    memory: &impl GuestMemory,
+    table: Gfn,
+    gva: Gva,
+    mapping: Mapping,
+) -> Option<u64> {
+    let Mapping { frame, leaf } = mapping;
     let in_memory = F::ENTRY
         .read(memory, F::entry(table.start(), &F::LEAF, gva))
         .ok()?;
-    if (in_memory ^ entry) & !bits::INSIGNIFICANT != 0 || in_memory & bits::A == 0 {
+    if (in_memory ^ leaf) & !bits::INSIGNIFICANT != 0 || in_memory & bits::A == 0 {
         return None;
     }
-    // Clean in memory is clean: the next write has to be seen. The bit for it is in `entry` as well, or not.
-    let dirty = entry | !bits::D;
-    Some(Mapping::of(frame, in_memory & dirty).shadow(host))
+    // Clean in memory is clean: the next write has to be seen.
+    Some(Mapping::of(frame, in_memory & leaf).shadow(memory.host_frame(frame)?))
 }

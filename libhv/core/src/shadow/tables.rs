@@ -76,12 +76,10 @@ impl<T: TablePool> OpenTable<'_, T> {
     #[inline(always)]
     pub(super) fn set(&mut self, index: TableIndex, entry: u64, old: u64) {
         self.entries.set(index, entry);
-        if (old ^ entry) & bits::P != 0 {
-            *self.live = match entry & bits::P {
-                0 => self.live.wrapping_sub(1),
-                _ => self.live.wrapping_add(1),
-            };
-        }
+        let present = |entry: u64| (entry & bits::P) as u32;
+        *self.live = (self.live)
+            .wrapping_add(present(entry))
+            .wrapping_sub(present(old));
     }
 }
 

@@ -114,7 +114,12 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
 
     #[inline(never)]
     fn set_pte_directly(&mut self, regs: &Registers) -> Result<(), Kill> {
-        let call = Call::from_registers(regs, self.generation.arguments);
+        if self.generation.arguments != Arguments::EbxEcxEdxEsi {
+            let call = Call::from_registers(regs, self.generation.arguments);
+            return self.set_pte(&call);
+        }
+        // Known here, the order of the arguments costs nothing.
+        let call = Call::from_registers(regs, Arguments::EbxEcxEdxEsi);
         self.mmu.set_pte(&self.memory, call.leaf_change())
     }
 
