@@ -195,11 +195,15 @@ impl<G: Tables> Guest<G> {
                 address: at,
                 entry: value,
             } => {
-                let gva = address::<G>(at);
-                return self
-                    .machine
-                    .set_pte(named_root::<G>(by), gva, entry::<G>(511, value))
-                    .is_ok();
+                /// By a call of its own, or from the queue.
+                const QUEUED: u8 = 0x80;
+                let (root, gva) = (named_root::<G>(by & !QUEUED), address::<G>(at));
+                let entry = entry::<G>(511, value);
+                let told = match by & QUEUED {
+                    0 => self.machine.set_pte(root, gva, entry),
+                    _ => (self.machine.set_queued_ptes(&[(root, gva, entry)])).map(|_| ()),
+                };
+                return told.is_ok();
             }
             Step::SetPgd { root: by, index } => {
                 let index = u32::from(index) % G::INDICES.len() as u32;

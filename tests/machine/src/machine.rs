@@ -251,6 +251,20 @@ impl<G: Tables> Machine<G> {
         self.shadow.set_pte(&self.ram, change)
     }
 
+    /// SET_PTEs that were queued, each a root, an address and an entry. Returns how many were executed.
+    ///
+    /// # Errors
+    /// When one of them ends the guest.
+    pub fn set_queued_ptes(&mut self, queued: &[(u64, u32, u64)]) -> Result<usize, Kill> {
+        let mut changes = queued.iter().map(|&(root, gva, entry)| LeafChange {
+            root: Gpa::new(root),
+            gva: Gva::new(gva),
+            entry,
+        });
+        self.shadow.set_ptes(&self.ram, &mut changes)?;
+        Ok(queued.len() - changes.len())
+    }
+
     /// SET_PGD of an index that exists.
     ///
     /// # Panics

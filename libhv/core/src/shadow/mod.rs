@@ -182,7 +182,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             ended: false,
             boot_roots: 0,
             stack: PinnedStack::default(),
-            refused_leaf_flags: F::LEAF.refused,
+            refused_leaf_flags: refused::<F>(0),
             invalidation: Invalidation::None,
             statistics: Statistics::default(),
             exit: ExitLimit {
@@ -253,7 +253,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             ended: self.ended,
             boot_roots: self.boot_roots,
             stack: self.stack,
-            refused_leaf_flags: self.refused_leaf_flags | G::LEAF.refused,
+            refused_leaf_flags: refused::<G>(self.refused_leaf_flags),
             invalidation: self.invalidation,
             statistics: self.statistics,
             exit: self.exit,
@@ -271,7 +271,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     /// From now on, an entry in use that has one of `flags` ends the guest: some generations of the ABI
     /// have fewer flags than the format.
     pub fn refuse_leaf_flags(&mut self, flags: u64) {
-        self.refused_leaf_flags = flags | F::LEAF.refused;
+        self.refused_leaf_flags = refused::<F>(flags);
     }
 
     /// FLUSH_TLB(1): drops everything, and pins the stack again.
@@ -376,6 +376,11 @@ where
     fn default() -> Self {
         Self::new(T::default(), S::default(), 1)
     }
+}
+
+/// Leaf flags that end a guest with this format whose generation does not have `flags`.
+fn refused<F: Format>(flags: u64) -> u64 {
+    flags | F::LEAF.refused
 }
 
 /// Where an address is found in the processor's tables.

@@ -1,10 +1,12 @@
 //! What an announcement is worth (R9), and whom it reaches (R5).
 
 use super::rules::{
-    FRAMES, GVA, HIGH, LEAF, OTHER, PAGE, SHARED, USER, frame, machine, map, map_high,
+    FRAMES, GVA, HIGH, LEAF, OTHER, PAGE, SHARED, USER, bare, frame, machine, map, map_high,
 };
-use super::{G, ROOTS};
+use super::{G, Guest, ROOTS};
+use hv_core::address::Gva;
 use hv_core::paging::bits;
+use hv_core::shadow::Invalidation;
 use hv_machine::{READ, Tables as _, WRITE};
 
 fn entry(page: u32, flags: u64) -> u64 {
@@ -64,6 +66,73 @@ fn lg_082_104_r9_the_first_write_to_a_clean_page_is_seen_whatever_was_announced(
         );
         assert_eq!(machine.tables().get(USER[0], LEAF), entry(OTHER, 0x67));
     }
+}
+
+/// What a guest queues is for the many pages of a fork, of which few are touched: one that the shadow does not have
+/// stays so until then.
+#[test]
+fn r1_a_queued_announcement_installs_nothing() {
+    let mut machine = machine();
+    map(&machine, 0, PAGE);
+    assert_eq!(machine.access(GVA, READ), frame(PAGE));
+    let mut repaired = |announce: fn(&mut Guest)| {
+        machine.set_pte(ROOTS[0], GVA, 0).unwrap();
+        machine.tables().set(USER[0], LEAF, entry(OTHER, 0x67));
+        announce(&mut machine);
+        let repairs = machine.repairs;
+        assert_eq!(machine.access(GVA, READ), frame(OTHER));
+        machine.repairs - repairs
+    };
+    let queued = |machine: &mut Guest| {
+        let change = (ROOTS[0], GVA, entry(OTHER, 0x67));
+        assert_eq!(machine.set_queued_ptes(&[change]), Ok(1));
+    };
+    assert_eq!(repaired(queued), 1);
+    let direct = |machine: &mut Guest| {
+        machine.set_pte(ROOTS[0], GVA, entry(OTHER, 0x67)).unwrap();
+    };
+    assert_eq!(repaired(direct), 0);
+    machine.finish();
+}
+
+#[test]
+fn r9_a_queued_announcement_replaces_what_the_shadow_has() {
+    let mut machine = machine();
+    map(&machine, 0, PAGE);
+    assert_eq!(machine.access(GVA, READ), frame(PAGE));
+    for (page, flags) in [(OTHER, 0x67), (OTHER, 0x65), (PAGE, 0x67)] {
+        machine.tables().set(USER[0], LEAF, entry(page, flags));
+        let change = (ROOTS[0], GVA, entry(page, flags));
+        assert_eq!(machine.set_queued_ptes(&[change]), Ok(1));
+        let repairs = machine.repairs;
+        assert_eq!(machine.access(GVA, READ), frame(page));
+        assert_eq!(machine.repairs, repairs);
+        // Nothing changes.
+        assert_eq!(machine.set_queued_ptes(&[change]), Ok(1));
+        assert_eq!(machine.shadow.take_invalidation(), Invalidation::None);
+    }
+    machine.finish();
+}
+
+/// Before the first root is loaded, gva = gpa, and an announcement of a kernel's page means "look again".
+#[test]
+fn an_announcement_in_linear_mode_drops_the_page() {
+    let mut machine = bare(8, 1);
+    machine.shadow.set_kernel_address(Gva::new(0x1000));
+    assert_eq!(machine.access(GVA, READ), frame(GVA >> 12));
+    machine.set_pte(0, GVA, 0).unwrap();
+    let repairs = machine.repairs;
+    assert_eq!(machine.access(GVA, READ), frame(GVA >> 12));
+    assert_eq!(machine.repairs, repairs + 1);
+    // One that is not there is not invalidated.
+    for changed in [
+        Invalidation::Pages([Gva::new(GVA)].into_iter().collect()),
+        Invalidation::None,
+    ] {
+        machine.set_pte(0, GVA, 0).unwrap();
+        assert_eq!(machine.shadow.take_invalidation(), changed);
+    }
+    machine.finish();
 }
 
 /// LG-080: the first access to a page that was not accessed in memory comes to the host.

@@ -142,6 +142,28 @@ fn a39_a_change_to_all_roots_takes_the_same_for_two_and_for_a_thousand() {
     }
 }
 
+/// Queued announcements that reach one table or none go on in an exit that has had its share; those that make all
+/// roots forget do not.
+#[test]
+fn a39_announcements_that_reach_all_roots_end_an_exit_early() {
+    let gva = STRADDLING | GVA;
+    let (mut machine, roots) = many_roots(3, STRADDLING, gva);
+    machine.tables().set_slot(roots[2], gva, 0);
+    machine.load(roots[2]);
+    machine.shadow.take_invalidation();
+    machine.shadow.limit_exits(0);
+    let all = (roots[2], gva, entry(OTHER));
+    assert_eq!(machine.set_queued_ptes(&[all; 3]), Ok(1));
+    assert!(machine.shadow.is_tired());
+    let one = (roots[2], GVA, entry(OTHER));
+    assert_eq!(machine.set_queued_ptes(&[one; 3]), Ok(3));
+    assert_eq!(machine.set_queued_ptes(&[one, all, one]), Ok(2));
+    machine.shadow.limit_exits(u32::MAX);
+    machine.shadow.take_invalidation();
+    assert_eq!(machine.set_queued_ptes(&[all; 3]), Ok(3));
+    machine.finish();
+}
+
 /// The current root has no table for the address, where others may have one that nobody can find: all forget.
 #[test]
 fn r5_a_change_at_an_address_that_the_current_root_does_not_have_reaches_the_others() {

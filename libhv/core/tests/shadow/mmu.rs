@@ -117,6 +117,15 @@ fn leaf_flags_that_a_generation_does_not_have_end_the_guest() {
     // One that is not in use says nothing yet.
     let unused = Mmu::set_pte(&mut shadow, &ram, change(root, Gva::new(GVA), bad & !0x60));
     assert_eq!(unused, Ok(()));
+    // They stay refused, and so do those that no format has, once the format is known.
+    let mut shadow = any_format(Paging::Auto);
+    Mmu::refuse_leaf_flags(&mut shadow, 0x18);
+    Mmu::new_pgtable(&mut shadow, &ram, root).unwrap();
+    for flag in [0x08, 0x10, 0x80] {
+        let bad = u64::from(PAGE) << 12 | 0x67 | flag;
+        let told = Mmu::set_pte(&mut shadow, &ram, change(root, Gva::new(GVA), bad));
+        assert_eq!(told, Err(Kill::BadPageTableEntry(bad)));
+    }
     let mut machine = machine();
     machine.shadow.refuse_leaf_flags(0x18);
     machine.tables().set(USER[0], LEAF, bad);

@@ -44,7 +44,7 @@ fn table(frame: u64, flags: u64) -> u64 {
 }
 
 /// A machine with three roots that name no leaf table yet. Nothing is loaded.
-fn bare(tables: usize, roots: usize) -> Guest {
+pub fn bare(tables: usize, roots: usize) -> Guest {
     let machine = Guest::new(FRAMES as usize, tables, roots);
     for (root, directories) in ROOTS.into_iter().zip(DIRECTORIES) {
         G::build(&machine.tables(), root, directories);

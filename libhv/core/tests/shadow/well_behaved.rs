@@ -189,7 +189,11 @@ impl Guest {
         // R1: what was absent may become present in silence. All else is said (R2).
         if old & 1 != 0 {
             let said = if forget { 0 } else { entry(by) };
-            self.machine.set_pte(Self::root(root), gva, said).unwrap();
+            let root = Self::root(root);
+            match gva >> 12 & 1 {
+                0 => self.machine.set_pte(root, gva, said).unwrap(),
+                _ => assert_eq!(self.machine.set_queued_ptes(&[(root, gva, said)]), Ok(1)),
+            }
             assert_eq!(
                 self.machine.tables().get(table, leaf),
                 entry(by),
