@@ -75,14 +75,7 @@ pub trait GuestMemory {
 
     /// Reads 32-bit words one after the other, at any alignment. On error nothing is read.
     fn read_words(&self, at: Gpa, words: &mut [u32]) -> Result<(), BadAddress> {
-        let length = words.len().saturating_mul(4);
-        if !self.contains(at, length as u64) {
-            return Err(BadAddress {
-                at,
-                length,
-                access: Access::Read,
-            });
-        }
+        self.check_words(at, words, Access::Read)?;
         let mut place = at;
         for word in words {
             *word = self.read_u32(place)?;
@@ -96,14 +89,7 @@ pub trait GuestMemory {
 
     /// Writes 32-bit words one after the other, at any alignment. On error nothing is written.
     fn write_words(&self, at: Gpa, words: &[u32]) -> Result<(), BadAddress> {
-        let length = words.len().saturating_mul(4);
-        if !self.contains(at, length as u64) {
-            return Err(BadAddress {
-                at,
-                length,
-                access: Access::Write,
-            });
-        }
+        self.check_words(at, words, Access::Write)?;
         let mut place = at;
         for word in words {
             self.write_u32(place, *word)?;
@@ -122,6 +108,15 @@ pub trait GuestMemory {
     /// Atomically replaces the aligned word at `at` if it still holds `current`. `Ok(false)`: it
     /// did not, and nothing was written. `at` is rounded down to a multiple of eight.
     fn compare_exchange_u64(&self, at: Gpa, current: u64, new: u64) -> Result<bool, BadAddress>;
+
+    /// Whether the guest has the memory for so many words; if not, what is wrong with the access.
+    fn check_words(&self, at: Gpa, words: &[u32], access: Access) -> Result<(), BadAddress> {
+        let length = words.len().saturating_mul(4);
+        match self.contains(at, length as u64) {
+            true => Ok(()),
+            false => Err(BadAddress { at, length, access }),
+        }
+    }
 
     /// The host frame behind a frame of the guest's, or `None` when it has no such frame.
     fn host_frame(&self, gfn: Gfn) -> Option<Hpa>;
