@@ -164,6 +164,22 @@ fn a39_announcements_that_reach_all_roots_end_an_exit_early() {
     machine.finish();
 }
 
+#[test]
+fn r5_a_change_of_a_page_of_all_roots_leaves_its_neighbours_alone() {
+    for kernel in [KERNEL, STRADDLING] {
+        let gva = kernel | GVA;
+        let (mut machine, roots) = many_roots(3, kernel, gva);
+        let beside = gva + 0x1000;
+        machine.tables().set(SHARED, LEAF + 1, entry(OTHER));
+        assert_eq!(machine.access(beside, READ), frame(OTHER));
+        machine.set_pte(roots[0], gva, 0).unwrap();
+        let repairs = machine.repairs;
+        assert_eq!(machine.access(beside, READ), frame(OTHER));
+        assert_eq!(machine.repairs, repairs, "{kernel:#x}");
+        machine.finish();
+    }
+}
+
 /// The current root has no table for the address, where others may have one that nobody can find: all forget.
 #[test]
 fn r5_a_change_at_an_address_that_the_current_root_does_not_have_reaches_the_others() {

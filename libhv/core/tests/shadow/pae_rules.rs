@@ -1,7 +1,7 @@
 //! What only guests with page directories of their own have: R8, SET_PMD, NX; and the guests whose format
 //! nobody has said.
 
-use super::rules::{GVA, HIGH, LEAF, OTHER, PAGE, USER, frame, machine, map};
+use super::rules::{GVA, HIGH, LEAF, OTHER, PAGE, USER, frame, machine, map, map_high};
 use super::{G, Guest, ROOTS};
 use hv_core::address::{Gpa, Gva};
 use hv_core::frames::TablePool as _;
@@ -179,6 +179,31 @@ fn lg_111_set_pmd_leaves_other_directories_alone_and_pins_the_stack() {
     machine.tables().set(7, 7, 0);
     let told = machine.shadow.set_pmd(&machine.ram, Gpa::new(kernel << 12));
     assert_eq!(told, Err(Kill::BadStackPage(Gva::new(stack - 1))));
+}
+
+/// A directory that hangs in one place is emptied at once; only what is said to hang in several makes all forget.
+#[test]
+fn lg_111_set_pmd_in_a_long_exit_drops_no_more_than_the_directory() {
+    let mut machine = machine();
+    map(&machine, 0, PAGE);
+    map_high(&machine, OTHER);
+    assert_eq!(machine.access(GVA, READ), frame(PAGE));
+    assert_eq!(machine.access(HIGH, READ), frame(OTHER));
+    let kernel = directory(&machine, ROOTS[0], HIGH);
+    machine.shadow.limit_exits(0);
+    // Its table has to be made, in the same exit.
+    let far = GVA + 0x20_0000;
+    machine.tables().set_slot(ROOTS[0], far, USER[1] << 12 | 7);
+    machine
+        .tables()
+        .set(USER[1], LEAF, u64::from(PAGE) << 12 | 7);
+    let repaired = machine.shadow.page_fault(&machine.ram, Gva::new(far), 0);
+    assert_eq!(repaired, Ok(Fault::Repaired));
+    assert!(machine.shadow.is_tired());
+    let flushed = machine.shadow.statistics().flushed;
+    set_pmd(&mut machine, kernel);
+    assert_eq!(machine.shadow.statistics().flushed, flushed);
+    machine.finish();
 }
 
 #[test]
