@@ -1,5 +1,6 @@
 //! The audit finds bookkeeping that is wrong: what cannot be spoilt from outside.
 
+use super::announce::{Announced, Target, Whose};
 use super::slot::{Mirror, Slot, TableId};
 use super::tables::Tables;
 use super::{AuditFailure, Fault, Shadow};
@@ -160,6 +161,56 @@ fn tables_are_found_in_many_buckets() {
     }
     let used = |slot: &&Slot| slot.bucket.is_some();
     assert!(tables.slots().iter().filter(used).count() > 75);
+}
+
+/// Where announcements went and where stacks are is known without a search, as long as no table may have moved.
+#[test]
+fn what_is_remembered_of_tables_holds_until_one_moves() {
+    let slots = (0..TABLES).map(|_| Slot::default()).collect::<Vec<_>>();
+    let mut tables = Tables::new(pool(0), slots);
+    let id = tables.create(Mirror::LinearLeaf { part: 100 }).unwrap();
+    let remember = |tables: &mut Tables<_, _>| {
+        let target = Target::Nothing;
+        tables.remember(Whose::CurrentRoot, Announced { key: 5, target });
+        tables.remember(Whose::Another, Announced { key: 6, target });
+        tables.remember_stack_table(3, id);
+    };
+    let known = |tables: &Tables<Pool, Vec<Slot>>| {
+        let stacks = [3, 4, 11].map(|part| tables.stack_table(part).is_some());
+        (tables.announced(5), tables.announced(6), stacks)
+    };
+    let all = (
+        Some(Whose::CurrentRoot),
+        Some(Whose::Another),
+        [true, false, false],
+    );
+    let nothing = (None, None, [false; 3]);
+    remember(&mut tables);
+    assert_eq!(known(&tables), all);
+    assert_eq!(tables.announced(7), None);
+    remember(&mut tables);
+    let root = tables.create(Mirror::LinearRoot).unwrap();
+    assert_eq!(known(&tables), nothing, "after a table was made");
+    remember(&mut tables);
+    tables.link(root, TableIndex::new(0), id, 0);
+    assert_eq!(known(&tables), nothing, "after it was named");
+    remember(&mut tables);
+    tables.hold(id);
+    tables.unlink(root, TableIndex::new(0));
+    assert_eq!(known(&tables), nothing, "after it was named no more");
+    remember(&mut tables);
+    tables.release(id);
+    assert_eq!(known(&tables), nothing, "after it was freed");
+    remember(&mut tables);
+    tables.free_all();
+    assert_eq!(known(&tables), nothing, "after all were freed");
+    remember(&mut tables);
+    tables.forget_announced();
+    assert_eq!(
+        known(&tables),
+        (None, None, [true, false, false]),
+        "another root"
+    );
 }
 
 /// however many tables were freed at once, what follows in the same exit takes no longer.

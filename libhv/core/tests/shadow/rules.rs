@@ -594,6 +594,40 @@ fn lg_114_the_kernel_stack_is_pinned_in_a_fresh_root() {
     }
 }
 
+/// Guests say at every switch of their tasks where the stack is: what is mapped is not sought again.
+#[test]
+fn lg_114_a_stack_that_is_mapped_already_is_not_repaired() {
+    let mut machine = machine();
+    machine.tables().set(SHARED, 7, entry(PAGE, 3));
+    machine.tables().set(SHARED, 6, entry(OTHER, 3));
+    let mut repaired = || {
+        let told = (machine.shadow).set_stack(&machine.ram, Gva::new(STACK), 2);
+        assert_eq!(told, Ok(()));
+        machine.shadow.statistics().repaired
+    };
+    let first = repaired();
+    assert_eq!((repaired(), repaired()), (first, first));
+}
+
+/// A right is granted by all levels or not at all.
+#[test]
+fn a_stack_below_an_entry_that_grants_no_writing_kills_though_its_page_is_mapped() {
+    let mut machine = machine();
+    machine.tables().set(SHARED, 7, entry(PAGE, 3));
+    for root in ROOTS {
+        machine.tables().set_slot(root, HIGH, table(SHARED, 5));
+    }
+    machine.shadow.flush_all(&machine.ram).unwrap();
+    assert_eq!(machine.access(STACK - 4, READ), frame(PAGE));
+    // As the processor leaves it after a write that another way led to.
+    machine.tables().set(SHARED, 7, entry(PAGE, 0x63));
+    machine.shadow.flush_all(&machine.ram).unwrap();
+    assert_eq!(machine.access(STACK - 4, READ), frame(PAGE));
+    let kill = Kill::BadStackPage(Gva::new(STACK - 1));
+    let told = machine.shadow.set_stack(&machine.ram, Gva::new(STACK), 1);
+    assert_eq!(told, Err(kill));
+}
+
 #[test]
 fn a_stack_that_is_not_mapped_writable_kills_when_it_is_pinned() {
     let mut machine = machine();
