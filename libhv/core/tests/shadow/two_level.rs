@@ -28,7 +28,7 @@ mod rules;
 #[allow(clippy::duplicate_mod, reason = "one copy for each format")]
 mod well_behaved;
 
-use hv_core::address::Gpa;
+use hv_core::address::{Gpa, Gva};
 use hv_core::kill::Kill;
 use hv_core::paging::{Access, AccessKind, Privilege, TwoLevel};
 use hv_machine::{Machine, RAM_BASE, READ, Seen, Tables, WRITE};
@@ -138,6 +138,32 @@ fn a17_a_root_that_is_its_own_leaf_table_maps_guest_ram_only() {
     machine.finish();
 }
 
+/// In the gigabyte that both share, FLUSH_TLB(0) stops where the kernel begins.
+#[test]
+fn flush_user_leaves_the_kernel_its_first_table() {
+    let mut machine = rules::machine();
+    let kernel = 0xd000_0000;
+    let pages = [kernel - 0x20_0000 + rules::GVA, kernel + rules::GVA];
+    machine.shadow.set_kernel_address(Gva::new(kernel));
+    for gva in pages {
+        machine
+            .tables()
+            .set_slot(ROOTS[0], gva, rules::SHARED << 12 | 7);
+        let leaf = gva >> 12 & 1023;
+        machine
+            .tables()
+            .set(rules::SHARED, leaf, u64::from(rules::PAGE) << 12 | 7);
+        assert_eq!(machine.access(gva, WRITE), rules::frame(rules::PAGE));
+    }
+    assert_eq!(machine.shadow.flush_user(), hv_core::shadow::Progress::Done);
+    for (gva, dropped) in pages.into_iter().zip([1, 0]) {
+        let repairs = machine.repairs;
+        assert_eq!(machine.access(gva, WRITE), rules::frame(rules::PAGE));
+        assert_eq!(machine.repairs, repairs + dropped, "{gva:#x}");
+    }
+    machine.finish();
+}
+
 /// The high word of SET_PTE's entry is none of these guests' entries.
 #[test]
 fn set_pte_takes_the_low_word_alone() {
@@ -164,9 +190,7 @@ fn r5_leaf_tables_from_the_kernel_s_first_address_on_are_shared_by_roots_with_di
  {
     const KERNEL: u32 = 0xd000_0000;
     let mut machine = rules::machine();
-    machine
-        .shadow
-        .set_kernel_address(hv_core::address::Gva::new(KERNEL));
+    machine.shadow.set_kernel_address(Gva::new(KERNEL));
     let pages = [KERNEL, KERNEL + rules::GVA];
     for root in ROOTS {
         machine
