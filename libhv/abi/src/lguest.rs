@@ -75,8 +75,6 @@ pub mod data {
     pub const TIME: u32 = 0x00c;
     /// Slots in the ring.
     pub const RING_SLOTS: u32 = 64;
-    /// Most bytes that a ring has.
-    pub const MAX_RING_SIZE: usize = RING_SLOTS as usize * 20;
     /// Status of an empty slot; any other value means ready.
     pub const SLOT_EMPTY: u8 = 0xff;
 }

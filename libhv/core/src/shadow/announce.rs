@@ -42,7 +42,7 @@ pub(super) enum Target {
     },
     /// To a table of linear mode, which mirrors nothing that could change.
     LinearLeaf(TableId),
-    /// To what each root has at the address: they do not have a directory in common there.
+    /// To all roots, which do not have a directory in common there.
     EachRoot,
 }
 
@@ -86,12 +86,12 @@ impl Announced {
     }
 }
 
-/// How many tables an announcement had to do with.
+/// How many tables an announcement can have to do with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Reached {
     /// One or none: it costs nearly nothing.
     Few,
-    /// One of each root.
+    /// All: where roots have no directory in common, it may make them forget everything.
     Many,
 }
 
@@ -235,7 +235,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         Ok(None)
     }
 
-    /// SET_PTE of a leaf in linear mode, or of one that each root has in a table of its own.
+    /// SET_PTE of a leaf in linear mode, or of a kernel address where each root has a directory of its own.
     #[inline(never)]
     fn set_pte_elsewhere(
         &mut self,
