@@ -12,7 +12,7 @@ use hv_core::memory::{Access, BadAddress, GuestMemory};
 /// The frames of a guest: one contiguous run, gpa 0 at its start. The last ones are for devices, and the
 /// guest has them only if its bus is one that uses such pages.
 ///
-/// All accesses are atomic, volatile or copies in assembly, through raw pointers: no reference to guest memory is
+/// All accesses are atomic, volatile or in assembly, through raw pointers: no reference to guest memory is
 /// ever formed, since the guest, or a device on its behalf, may change it under us.
 pub struct DirectRam {
     run: Run<GuestRam>,
@@ -87,6 +87,23 @@ unsafe fn copy(from: *const u8, into: *mut u8, length: usize) {
     }
 }
 
+/// Writes a word in one instruction, at any alignment. In assembly for the reason that [`copy`] is.
+///
+/// # Safety
+/// Four bytes at `into` are mapped writable.
+#[inline(always)]
+unsafe fn store(into: *mut u8, word: u32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "mov [{into}], {word:e}",
+            into = in(reg) into,
+            word = in(reg) word,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
 impl GuestMemory for DirectRam {
     fn ram_frames(&self) -> Gfn {
         self.ram
@@ -132,28 +149,25 @@ impl GuestMemory for DirectRam {
 
     #[inline(always)]
     fn read_u32(&self, at: Gpa) -> Result<u32, BadAddress> {
-        let from = self.pointer(at, 4, Access::Read)?.cast::<u32>();
-        // SAFETY: the span is checked. Volatile, so that the value is read once; a misaligned one
-        // goes byte by byte, because a volatile access has to be aligned.
-        Ok(unsafe {
-            if from.is_aligned() {
-                from.read_volatile()
-            } else {
-                u32::from_le_bytes(from.cast::<[u8; 4]>().read_volatile())
-            }
-        })
+        let from = self.pointer(at, 4, Access::Read)?.as_ptr();
+        let word: u32;
+        // SAFETY: the span is checked. One instruction, at any alignment: the value is read once.
+        unsafe {
+            asm!(
+                "mov {word:e}, [{from}]",
+                word = lateout(reg) word,
+                from = in(reg) from,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        Ok(word)
     }
 
+    #[inline(always)]
     fn write_u32(&self, at: Gpa, value: u32) -> Result<(), BadAddress> {
-        let into = self.pointer(at, 4, Access::Write)?.cast::<u32>();
-        // SAFETY: as in `read_u32`.
-        unsafe {
-            if into.is_aligned() {
-                into.write_volatile(value);
-            } else {
-                into.cast::<[u8; 4]>().write_volatile(value.to_le_bytes());
-            }
-        }
+        let into = self.pointer(at, 4, Access::Write)?;
+        // SAFETY: the span is checked.
+        unsafe { store(into.as_ptr(), value) };
         Ok(())
     }
 
@@ -169,17 +183,9 @@ impl GuestMemory for DirectRam {
     #[inline]
     fn write_words(&self, at: Gpa, words: &[u32]) -> Result<(), BadAddress> {
         let into = self.pointer(at, size_of_val(words), Access::Write)?;
-        let into = into.cast::<u32>();
         for (index, word) in words.iter().enumerate() {
-            // SAFETY: as in `read_u32`; the pointer stays inside the span that was checked.
-            unsafe {
-                let into = into.add(index);
-                if into.is_aligned() {
-                    into.write_volatile(*word);
-                } else {
-                    into.cast::<[u8; 4]>().write_volatile(word.to_le_bytes());
-                }
-            }
+            // SAFETY: the place is inside the span that was checked.
+            unsafe { store(into.add(index * size_of::<u32>()).as_ptr(), *word) };
         }
         Ok(())
     }
@@ -197,15 +203,18 @@ impl GuestMemory for DirectRam {
 
     #[inline(always)]
     fn read_u64(&self, at: Gpa) -> Result<u64, BadAddress> {
-        let from = self.pointer(at, 8, Access::Read)?.cast::<u64>();
+        let from = self.pointer(at, 8, Access::Read)?.as_ptr();
+        let word: u64;
         // SAFETY: as in `read_u32`.
-        Ok(unsafe {
-            if from.is_aligned() {
-                from.read_volatile()
-            } else {
-                u64::from_le_bytes(from.cast::<[u8; 8]>().read_volatile())
-            }
-        })
+        unsafe {
+            asm!(
+                "mov {word}, [{from}]",
+                word = lateout(reg) word,
+                from = in(reg) from,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        Ok(word)
     }
 
     fn compare_exchange_u64(&self, at: Gpa, current: u64, new: u64) -> Result<bool, BadAddress> {

@@ -29,17 +29,17 @@ const LEAF_TABLE_SHIFT: u32 = 21;
 /// Where announcements about one leaf table go.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Target {
-    /// Nowhere: the root is not remembered.
-    UnknownRoot,
-    /// Nowhere: the table has no shadow.
-    Nothing,
-    /// To the shadow of a table of the guest's.
+    /// To the shadow of a table of the guest's. First, as most go there.
     Leaf {
         /// The shadow.
         id: TableId,
         /// The guest's table.
         table: Gfn,
     },
+    /// Nowhere: the table has no shadow.
+    Nothing,
+    /// Nowhere: the root is not remembered.
+    UnknownRoot,
     /// To a table of linear mode, which mirrors nothing that could change.
     LinearLeaf(TableId),
     /// To all roots, which do not have a directory in common there.
@@ -148,25 +148,30 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     ) -> Result<Reached, Kill> {
         let LeafChange { root, gva, entry } = change;
         let owner = if gva < self.kernel_address {
+            if self.tables.is_unknown_root(root) {
+                // Half of what a fork announces: the child has not run yet.
+                return Ok(Reached::Few);
+            }
             Some(root)
         } else if gva.raw() < RESERVED {
             None
         } else {
             return Err(Kill::PteInReservedWindow(gva));
         };
+        let target = self.target(owner, gva);
         // Where nearly all announcements go.
-        match self.target(owner, gva) {
+        if let Target::Leaf { id, table } = target {
+            let mapping = self.announced_mapping(memory, entry)?;
+            self.set_announced(memory, (id, table), gva, mapping, eagerness);
+            return Ok(Reached::Few);
+        }
+        match target {
             Target::UnknownRoot => Ok(Reached::Few),
             Target::Nothing => {
                 self.announced_mapping(memory, entry)?;
                 Ok(Reached::Few)
             }
-            Target::Leaf { id, table } => {
-                let mapping = self.announced_mapping(memory, entry)?;
-                self.set_announced(memory, (id, table), gva, mapping, eagerness);
-                Ok(Reached::Few)
-            }
-            target => {
+            _ => {
                 self.set_pte_elsewhere(memory, target, change)?;
                 Ok(Reached::Many)
             }
@@ -201,7 +206,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         }
     }
 
-    /// What an announced entry maps: something, if it is present, in use, and names RAM.
+    /// What an announced entry maps: something, if it is present, in use, and names RAM. What is wrong with it is asked
+    /// first: of most that a guest queues nothing else matters.
     #[inline(always)]
     fn announced_mapping(
         &self,
@@ -209,30 +215,14 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         entry: u64,
     ) -> Result<Option<Mapping>, Kill> {
         let entry = F::ENTRY.truncate(entry);
-        if entry & bits::P == 0 || entry & bits::USED == 0 {
-            return Ok(None);
+        if entry & self.refused_leaf_flags != 0 {
+            return flagged_mapping(entry);
         }
         let frame = Level::frame(entry);
-        if entry & self.refused_leaf_flags != 0 || frame >= memory.frames() {
-            return self.unusual_mapping(memory, entry);
+        if frame >= memory.frames() {
+            return device_mapping::<F>(memory, entry);
         }
-        Ok(Some(Mapping::of(frame, entry)))
-    }
-
-    /// The same of an entry that names no RAM, or has flags that end the guest.
-    #[cold]
-    #[inline(never)]
-    fn unusual_mapping(
-        &self,
-        memory: &impl GuestMemory,
-        entry: u64,
-    ) -> Result<Option<Mapping>, Kill> {
-        if entry & self.refused_leaf_flags != 0 {
-            return Err(Kill::BadPageTableEntry(entry));
-        }
-        // Device memory is never mapped (lguest-abi 7.2, step 6).
-        F::LEAF.check(entry, memory.device_limit())?;
-        Ok(None)
+        Ok(is_in_use(entry).then(|| Mapping::of(frame, entry)))
     }
 
     /// SET_PTE of a leaf in linear mode, or of a kernel address where each root has a directory of its own.
@@ -293,6 +283,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     #[inline(never)]
     fn find_target(&mut self, owner: Option<Gpa>, gva: Gva) -> Whose {
         let target = self.walk_to_target(owner, gva);
+        if let (Target::UnknownRoot, Some(root)) = (target, owner) {
+            self.tables.remember_unknown_root(root);
+        }
         let whose = match owner {
             Some(root) if self.current != Current::Root(root) => Whose::Another,
             _ => Whose::CurrentRoot,
@@ -445,6 +438,34 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         }
         Ok(Ok(()))
     }
+}
+
+/// Whether an announced entry is present, and has been used.
+const fn is_in_use(entry: u64) -> bool {
+    entry & bits::P != 0 && entry & bits::USED != 0
+}
+
+/// What an announced entry maps that has flags which end the guest.
+#[cold]
+#[inline(never)]
+fn flagged_mapping(entry: u64) -> Result<Option<Mapping>, Kill> {
+    match is_in_use(entry) {
+        true => Err(Kill::BadPageTableEntry(entry)),
+        false => Ok(None),
+    }
+}
+
+/// What an announced entry maps that names no RAM: nothing. Device memory is never mapped (lguest-abi 7.2, step 6).
+#[cold]
+#[inline(never)]
+fn device_mapping<F: Format>(
+    memory: &impl GuestMemory,
+    entry: u64,
+) -> Result<Option<Mapping>, Kill> {
+    if is_in_use(entry) {
+        F::LEAF.check(entry, memory.device_limit())?;
+    }
+    Ok(None)
 }
 
 /// The leaf table that the guest's own tables name for an address.

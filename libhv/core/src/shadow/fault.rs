@@ -114,20 +114,20 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         }
     }
 
-    /// Sees to it that the pages of the kernel's stack are mapped and writable.
+    /// Sees to it, a page at a time, that the pages of the kernel's stack are mapped and writable.
+    #[inline(never)]
     pub(super) fn pin_stack(&mut self, memory: &impl GuestMemory) -> Result<(), Kill> {
         let write = Access {
             kind: AccessKind::Write,
             privilege: Privilege::Supervisor,
         };
-        let last = Gva::new(self.stack.top.raw().wrapping_sub(1));
         for page in 0..self.stack.pages {
-            let gva = Gva::new(last.raw().wrapping_sub(page.wrapping_mul(PAGE_SIZE)));
+            let below_last = page.wrapping_mul(PAGE_SIZE);
+            let gva = Gva::new(self.stack.last().raw().wrapping_sub(below_last));
             let place = Place::of(gva);
             let table = self.stack_table(place);
             let entry = table.map_or(0, |table| self.tables.entry(table, place.leaf));
             if entry & bits::WRITABLE == bits::WRITABLE {
-                // Guests say where the stack is at every switch of their tasks.
                 continue;
             }
             match self.page_fault(memory, gva, write.error(Presence::Absent))? {
@@ -136,6 +136,24 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             }
         }
         Ok(())
+    }
+
+    /// Whether all pages of the kernel's stack are mapped writable, by one leaf table. Guests say where the stack is at
+    /// every switch of their tasks, and there this is nearly always so.
+    #[inline(always)]
+    pub(super) fn is_stack_pinned(&mut self) -> bool {
+        let last = Place::of(self.stack.last());
+        let index = u32::from(last.leaf.raw());
+        let Some(first) = index.wrapping_add(1).checked_sub(self.stack.pages) else {
+            return false;
+        };
+        let Some(table) = self.stack_table(last) else {
+            return false;
+        };
+        (first..=index).all(|index| {
+            let entry = self.tables.entry(table, TableIndex::new(index));
+            entry & bits::WRITABLE == bits::WRITABLE
+        })
     }
 
     /// The leaf table of a place, if the levels above grant writing. Stacks lie near each other, in one table for all

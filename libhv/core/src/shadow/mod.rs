@@ -143,6 +143,13 @@ struct PinnedStack {
     pages: u32,
 }
 
+impl PinnedStack {
+    /// Its last byte.
+    fn last(self) -> Gva {
+        Gva::new(self.top.raw().wrapping_sub(1))
+    }
+}
+
 /// The shadow of one guest's page tables in format `F`, in frames from `T`, with the bookkeeping in
 /// `S`: as many [`Slot`]s as the pool has frames.
 #[derive(Debug)]
@@ -332,7 +339,10 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         pages: u32,
     ) -> Result<(), Kill> {
         self.stack = PinnedStack { top, pages };
-        self.pin_stack(memory)
+        match self.is_stack_pinned() {
+            true => Ok(()),
+            false => self.pin_stack(memory),
+        }
     }
 
     /// Whether a quarter lies wholly where all roots are the same.

@@ -61,6 +61,31 @@ impl Roots {
         self.count = self.count.wrapping_add(1);
     }
 
+    /// Makes a root that is there the newest. In one go, because it is done at every switch of tasks.
+    fn renew<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>>(
+        &mut self,
+        tables: &mut Tables<T, S>,
+        id: TableId,
+    ) {
+        let before = self.newest.replace(id);
+        let Some(table) = tables.table_mut(id).filter(|_| before != Some(id)) else {
+            return;
+        };
+        let newer = table.newer.take();
+        let older = core::mem::replace(&mut table.older, before);
+        // There is a newer one: this one was not the newest.
+        if let Some(newer) = newer.and_then(|newer| tables.table_mut(newer)) {
+            newer.older = older;
+        }
+        match older.and_then(|older| tables.table_mut(older)) {
+            Some(older) => older.newer = newer,
+            None => self.oldest = newer,
+        }
+        if let Some(before) = before.and_then(|before| tables.table_mut(before)) {
+            before.newer = Some(id);
+        }
+    }
+
     fn remove<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>>(
         &mut self,
         tables: &mut Tables<T, S>,
@@ -117,8 +142,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         }
         match self.current_table {
             Some(id) => {
-                self.roots.remove(&mut self.tables, id);
-                self.roots.push(&mut self.tables, id);
+                self.roots.renew(&mut self.tables, id);
                 Ok(())
             }
             None => self.pin_stack(memory),

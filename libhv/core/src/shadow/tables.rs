@@ -35,9 +35,14 @@ pub(super) struct Tables<T, S> {
     announced_elsewhere: Announced,
     /// Leaf tables that kernel stacks were found in, each at a place that follows from its part of the address space.
     stacks: [StackTable; STACKS],
+    /// A root without a shadow that announcements were about, likewise; or [`NO_ROOT`].
+    unknown_root: Gpa,
     /// Changes so far after which a table may be at another place.
     moves: u64,
 }
+
+/// No root is there: announcements have 32 bits for it. Told by one comparison, which most announcements make.
+const NO_ROOT: Gpa = Gpa::new(u64::MAX);
 
 /// Leaf tables of stacks that are remembered.
 const STACKS: usize = 8;
@@ -96,6 +101,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             effort: 0,
             announced: Announced::NONE,
             announced_elsewhere: Announced::NONE,
+            unknown_root: NO_ROOT,
             stacks: [StackTable::NONE; _],
             moves: 0,
         }
@@ -129,6 +135,16 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         }
     }
 
+    /// Whether announcements about a root have nowhere to go, as far as one is known.
+    #[inline(always)]
+    pub(super) fn is_unknown_root(&self, root: Gpa) -> bool {
+        self.unknown_root == root
+    }
+
+    pub(super) fn remember_unknown_root(&mut self, root: Gpa) {
+        self.unknown_root = root;
+    }
+
     /// The leaf table that stacks in `part` were found in, if it must still be there.
     pub(super) fn stack_table(&self, part: u32) -> Option<TableId> {
         let stack = self.stacks.get(part as usize % STACKS)?;
@@ -157,6 +173,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
     pub(super) fn forget_announced(&mut self) {
         self.announced.key = Announced::NO_KEY;
         self.announced_elsewhere.key = Announced::NO_KEY;
+        self.unknown_root = NO_ROOT;
     }
 
     /// A measure of the time that creating and freeing tables has taken: entries looked at, which wraps.

@@ -176,3 +176,27 @@ fn lg_102_105_an_announcement_is_judged_from_the_load_of_its_root_on() {
     machine.load(ROOTS[1]);
     assert!(machine.set_pte(ROOTS[1], GVA, bad).is_err());
 }
+
+/// LG-099, LG-102: that nobody knew a root is forgotten when it is known; and what is queued about it is no obstacle
+/// to what is queued about another.
+#[test]
+fn lg_099_102_announcements_reach_a_root_that_earlier_ones_did_not() {
+    let mut machine = machine();
+    for space in [0, 1] {
+        map(&machine, space, PAGE);
+    }
+    assert_eq!(machine.access(GVA, READ), frame(PAGE));
+    let changed = entry(OTHER, 0x67);
+    let both = [ROOTS[1], ROOTS[0], ROOTS[1], ROOTS[0]].map(|root| (root, GVA, changed));
+    machine.tables().set(USER[0], LEAF, changed);
+    assert_eq!(machine.set_queued_ptes(&both), Ok(4));
+    assert_eq!(machine.access(GVA, READ), frame(OTHER));
+    machine.load(ROOTS[1]);
+    assert_eq!(machine.access(GVA, READ), frame(PAGE));
+    machine.load(ROOTS[0]);
+    machine.tables().set(USER[1], LEAF, changed);
+    assert_eq!(machine.set_queued_ptes(&both), Ok(4));
+    machine.load(ROOTS[1]);
+    assert_eq!(machine.access(GVA, READ), frame(OTHER));
+    machine.finish();
+}

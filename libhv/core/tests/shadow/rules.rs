@@ -594,6 +594,28 @@ fn lg_114_the_kernel_stack_is_pinned_in_a_fresh_root() {
     }
 }
 
+/// The pages may lie on either side of a multiple of 2 MiB, in two tables of the processor's.
+#[test]
+fn lg_114_a_stack_in_two_tables_is_pinned() {
+    const TOP: u32 = KERNEL + 0x20_1000;
+    let mut machine = machine();
+    for root in ROOTS {
+        machine.tables().set_slot(root, TOP, table(SHARED, 7));
+    }
+    let leaf = |gva: u32| (gva >> 12) % (SLOT >> 12);
+    for (page, gva) in [(PAGE, TOP - 4096), (OTHER, TOP - 8192)] {
+        machine.tables().set(SHARED, leaf(gva), entry(page, 3));
+    }
+    for _ in 0..2 {
+        let told = (machine.shadow).set_stack(&machine.ram, Gva::new(TOP), 2);
+        assert_eq!(told, Ok(()));
+        let repairs = machine.repairs;
+        assert_eq!(machine.access(TOP - 4, WRITE), frame(PAGE));
+        assert_eq!(machine.access(TOP - 4096 - 4, WRITE), frame(OTHER));
+        assert_eq!(machine.repairs, repairs);
+    }
+}
+
 /// Guests say at every switch of their tasks where the stack is: what is mapped is not sought again.
 #[test]
 fn lg_114_a_stack_that_is_mapped_already_is_not_repaired() {

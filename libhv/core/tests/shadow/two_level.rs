@@ -21,6 +21,9 @@ mod mmu;
 #[path = "product.rs"]
 #[allow(clippy::duplicate_mod, reason = "one copy for each format")]
 mod product;
+#[path = "roots.rs"]
+#[allow(clippy::duplicate_mod, reason = "one copy for each format")]
+mod roots;
 #[path = "rules.rs"]
 #[allow(clippy::duplicate_mod, reason = "one copy for each format")]
 mod rules;

@@ -117,7 +117,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     fn set_pte_directly(&mut self, regs: &Registers) -> Result<(), Kill> {
         if self.generation.arguments != Arguments::EbxEcxEdxEsi {
             let call = Call::from_registers(regs, self.generation.arguments);
-            return self.set_pte(&call);
+            return self.set_pte(call.leaf_change());
         }
         // Known here, the order of the arguments costs nothing.
         let call = Call::from_registers(regs, Arguments::EbxEcxEdxEsi);
@@ -126,8 +126,8 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
 
     /// SET_PTE by a way that is rarely taken.
     #[inline(never)]
-    fn set_pte(&mut self, call: &Call) -> Result<(), Kill> {
-        self.mmu.set_pte(&self.memory, call.leaf_change())
+    fn set_pte(&mut self, change: LeafChange) -> Result<(), Kill> {
+        self.mmu.set_pte(&self.memory, change)
     }
 
     /// A call of a guest that single-steps, or that has not said yet where it has its shared memory.
@@ -187,7 +187,7 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
         match known {
             // See `on_hypercall`.
             Hypercall::FlushAsync | Hypercall::SendInterrupts => {}
-            Hypercall::SetPte => self.set_pte(call)?,
+            Hypercall::SetPte => self.set_pte(call.leaf_change())?,
             Hypercall::Init => return Ok(self.init(Gpa::from(first), clock)?.into()),
             Hypercall::Crash => return Err(self.shutdown(Gpa::from(first), 0)),
             Hypercall::Shutdown => return Err(self.shutdown(Gpa::from(first), second)),

@@ -32,6 +32,11 @@ impl Cursor {
         }
     }
 
+    /// Slots from here to the last one, both counted.
+    fn up_to_the_end(self) -> usize {
+        data::RING_SLOTS.wrapping_sub(self.index) as usize
+    }
+
     fn advance(&mut self, slots: usize) {
         self.index = self.index.wrapping_add(slots as u32) % data::RING_SLOTS;
         self.due = self.status.wrapping_add(self.index.into());
@@ -119,14 +124,13 @@ impl<M: GuestMemory, U: Mmu, D: Devices> Lguest<M, U, D> {
     /// between, so they are written together.
     fn mark_empty(&self, first: Cursor, slots: usize) -> Result<(), Kill> {
         const EMPTY: [u8; data::RING_SLOTS as usize] = [data::SLOT_EMPTY; _];
-        let up_to_the_end = data::RING_SLOTS.wrapping_sub(first.index) as usize;
-        let (here, wrapped) = EMPTY
-            .get(..slots)
-            .unwrap_or(&EMPTY)
-            .split_at(slots.min(up_to_the_end));
-        self.memory.write(first.due, here)?;
-        if !wrapped.is_empty() {
-            self.memory.write(first.status, wrapped)?;
+        let all = EMPTY.get(..slots).unwrap_or(&EMPTY);
+        match all.split_at_checked(first.up_to_the_end()) {
+            None => self.memory.write(first.due, all)?,
+            Some((here, wrapped)) => {
+                self.memory.write(first.due, here)?;
+                self.memory.write(first.status, wrapped)?;
+            }
         }
         Ok(())
     }
@@ -165,27 +169,21 @@ impl Ring {
         generation: &Generation,
         due: Cursor,
     ) -> Result<(), BadAddress> {
-        let layout = &generation.data;
-        let (ready_here, ready_wrapped) = match a_few_ready(memory, due)? {
-            Some(few) => (few, 0),
-            None => ready(memory, due)?,
-        };
+        let slot = generation.slot;
+        let first = generation.data.hcalls;
+        let here = shared.field(first.wrapping_add(due.index.wrapping_mul(slot.size())));
         self.done = 0;
+        if let Some(few) = a_few_ready(memory, due)? {
+            self.ready = few;
+            let calls = self.calls.get_mut(..few).unwrap_or_default();
+            return read_slots(memory, slot, here, calls);
+        }
+        let (ready_here, ready_wrapped) = ready(memory, due)?;
         self.ready = ready_here.wrapping_add(ready_wrapped);
         let all = self.calls.get_mut(..self.ready).unwrap_or_default();
-        let (here, wrapped) = all.split_at_mut_checked(ready_here).unwrap_or_default();
-        let slot = generation.slot;
-        let offset = due.index.wrapping_mul(slot.size());
-        read_slots(
-            memory,
-            slot,
-            shared.field(layout.hcalls.wrapping_add(offset)),
-            here,
-        )?;
-        match wrapped.is_empty() {
-            true => Ok(()),
-            false => read_slots(memory, slot, shared.field(layout.hcalls), wrapped),
-        }
+        let (calls, wrapped) = all.split_at_mut_checked(ready_here).unwrap_or_default();
+        read_slots(memory, slot, here, calls)?;
+        read_slots(memory, slot, shared.field(first), wrapped)
     }
 
     /// The calls that are still to be executed.
@@ -197,13 +195,11 @@ impl Ring {
 
 /// How many slots are ready from the one that is due on, if it takes a short look to see.
 fn a_few_ready(memory: &impl GuestMemory, due: Cursor) -> Result<Option<usize>, BadAddress> {
-    const FEW: usize = 8;
-    let mut status = [data::SLOT_EMPTY; FEW];
-    let up_to_the_end = data::RING_SLOTS.wrapping_sub(due.index) as usize;
-    if up_to_the_end < FEW {
+    const FEW: usize = size_of::<u64>();
+    if due.up_to_the_end() < FEW {
         return Ok(None);
     }
-    memory.read(due.due, &mut status)?;
+    let status = memory.read_u64(due.due)?.to_le_bytes();
     let is_empty = |status: &u8| *status == data::SLOT_EMPTY;
     Ok(status.iter().position(is_empty))
 }
@@ -237,15 +233,27 @@ fn ready_slots(status: &[u8]) -> usize {
 }
 
 /// Reads neighbouring slots, of whatever layout.
+#[inline(always)]
 fn read_slots(
     memory: &impl GuestMemory,
     slot: Slot,
     at: Gpa,
     calls: &mut [Queued],
 ) -> Result<(), BadAddress> {
-    if slot == Slot::FourArguments {
-        return memory.read_words(at, calls.as_flattened_mut());
+    match slot {
+        Slot::FourArguments => memory.read_words(at, calls.as_flattened_mut()),
+        _ => read_short_slots(memory, slot, at, calls),
     }
+}
+
+/// The same where slots have three arguments.
+#[inline(never)]
+fn read_short_slots(
+    memory: &impl GuestMemory,
+    slot: Slot,
+    at: Gpa,
+    calls: &mut [Queued],
+) -> Result<(), BadAddress> {
     let mut words = [[0; 4]; data::RING_SLOTS as usize];
     let words = words.get_mut(..calls.len()).unwrap_or_default();
     memory.read_words(at, words.as_flattened_mut())?;
