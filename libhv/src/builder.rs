@@ -9,12 +9,13 @@ use hv_abi::lguest::{Generation, KernelVersion, PAGE_OFFSET};
 use hv_boot::Machine;
 use hv_core::address::PAGE_SIZE;
 use hv_core::clock::Clock as _;
-use hv_core::command_line::{Enabled, MEMORY_MIB, Mode, Options, ROOTS};
+use hv_core::command_line::{MEMORY_MIB, Mode, Options, ROOTS};
 use hv_core::device::MAX_DEVICES;
 use hv_core::device::backend::SECTOR;
 use hv_core::device::bus::{Bus, SHARED_FRAMES};
 use hv_core::device::pci::PciBus;
 use hv_core::device::ram_disk::RamDisk;
+use hv_core::fast_paths::FastPaths;
 use hv_core::frames::OutOfFrames;
 use hv_core::generation::Choice;
 use hv_core::load::{self, Boot, Modules};
@@ -31,7 +32,7 @@ use hv_hw::guest_space::GuestSpace;
 use hv_hw::host_paging::{self, PageTables};
 use hv_hw::pic::Pic;
 use hv_hw::storage;
-use hv_hw::switch::{FastPaths, Isolation, Switch};
+use hv_hw::switch::{Isolation, Switch};
 use hv_hw::table_pool::{Cell, FixedPool};
 use hv_hw::virtio::DeviceError;
 use hv_hw::window::Window;
@@ -74,7 +75,7 @@ impl Builder {
             shadow_budget: None,
             roots: *ROOTS.end() as usize,
             isolation: Isolation::Shared,
-            fast_paths: FastPaths::On,
+            fast_paths: FastPaths::ON,
             paging: Paging::Auto,
             kernel: None,
             initrd: None,
@@ -146,7 +147,7 @@ impl Builder {
         self
     }
 
-    /// Whether the switcher settles by itself what it can. `fast_paths=` comes first.
+    /// The shorter ways that are taken: all of them unless somebody says so. `fast_paths=` comes first.
     pub fn fast_paths(mut self, fast_paths: FastPaths) -> Self {
         self.fast_paths = fast_paths;
         self
@@ -230,11 +231,7 @@ impl Builder {
             Some(Mode::Isolated) => Isolation::Isolated,
             None => self.isolation,
         };
-        let fast_paths = match options.fast_paths {
-            Some(Enabled::On) => FastPaths::On,
-            Some(Enabled::Off) => FastPaths::Off,
-            None => self.fast_paths,
-        };
+        let fast_paths = options.fast_paths.unwrap_or(self.fast_paths);
         if let Some(mib) = options.memory_mib {
             self.memory = u64::from(mib) * MIB;
         }
@@ -253,6 +250,7 @@ impl Builder {
         memory.reserve_for_registers(devices.device_limit());
         let start = load::load(&memory, &boot)?;
         let mut shadow = self.shadow()?;
+        shadow.take_fast_paths(fast_paths);
         if let Some(root) = start.root {
             (shadow.new_pgtable(&memory, root)).map_err(StartError::configuration)?;
         }

@@ -22,6 +22,7 @@ pub use device::{Com1, Console, Device};
 pub use exit::{Exit, PortRead, PortWrite, StartError, Status, Stop};
 pub use guest::Guest;
 pub use hv_core::device::{backend, ram_disk::RamDisk};
+pub use hv_core::fast_paths::{FastPath, FastPaths};
 pub use kick::Kicker;
 pub use statistics::Statistics;
 
@@ -34,7 +35,7 @@ pub use hv_core::memory::BadAddress;
 pub use hv_core::paging::Paging;
 pub use hv_core::personality::{BadIrq, NoHandler};
 pub use hv_core::registers::Registers;
-pub use hv_hw::switch::{FastPaths, Isolation};
+pub use hv_hw::switch::Isolation;
 pub use hv_hw::virtio::DeviceError;
 
 /// What [`Builder::generation`] takes.

@@ -1,6 +1,6 @@
 //! Runs every guest of `guests/`, and every case of the guests that have a table. What was built for the newest
-//! generation and two-level tables runs in both modes, everything else in one: told what it is. A few have
-//! to be found out as well.
+//! generation and two-level tables runs in both modes, and without the shorter ways; everything else in one: told
+//! what it is. A few have to be found out as well.
 
 use hv_runner::Machine;
 use hv_tests::attack::unharmed::unharmed;
@@ -13,7 +13,15 @@ use hv_tests::{block_guest, built, golden};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::collections::BTreeSet;
 
-const MODES: [&str; 2] = ["shared", "isolated"];
+const SHARED: &str = "shared";
+/// Without the shorter ways.
+const SLOW: &str = "slow";
+/// Runs of a guest of the newest world, and the host's words for them.
+const RUNS: [(&str, &str); 3] = [
+    (SHARED, "mode=shared"),
+    ("isolated", "mode=isolated"),
+    (SLOW, "mode=shared fast_paths=off"),
+];
 /// Counted instructions that these round trips may take, in shared mode. The images of the tests measure each
 /// exit, which takes some 50 of them.
 const LIMITS: &[(&str, u32)] = &[
@@ -122,12 +130,12 @@ fn trials() -> Vec<Trial> {
         if !built::has_newest(&name) && !worlds.is_empty() {
             continue;
         }
-        for mode in MODES {
+        for run in RUNS {
             let (guest, expectation) = (name.clone(), Expectation::parse(&text));
-            trials.push(Trial::test(format!("{name}::{mode}"), move || {
+            trials.push(Trial::test(format!("{name}::{}", run.0), move || {
                 let expectation =
                     expectation.ok_or("its first line does not say what to expect")?;
-                run_guest(&guest, mode, &expectation)
+                run_guest(&guest, run, &expectation)
             }));
         }
     }
@@ -258,10 +266,14 @@ fn machine(guest: &str, kernel: &[u8]) -> Machine {
     }
 }
 
-fn run_guest(guest: &str, mode: &str, expectation: &Expectation) -> Result<(), Failed> {
+fn run_guest(
+    guest: &str,
+    (run, words): (&str, &str),
+    expectation: &Expectation,
+) -> Result<(), Failed> {
     let kernel = built::micro_guest(guest);
     let outcome = machine(guest, &kernel)
-        .command_line(format!("log=debug mode={mode}{}", further_words(guest)))
+        .command_line(format!("log=debug {words}{}", further_words(guest)))
         .run()?;
     let console = outcome.text();
     let counts = counts(&console);
@@ -276,17 +288,19 @@ fn run_guest(guest: &str, mode: &str, expectation: &Expectation) -> Result<(), F
             verdicts(&console)?;
         }
         unharmed(&outcome)?;
-        if mode == MODES[0] {
+        if run == SHARED {
             within_limits(&counts)?;
         }
-        // Both modes have to say the same.
+        // All runs have to say the same.
         golden::compare(
             &format!("guests/{guest}"),
             &golden::console(&outcome, numbers),
         )
     };
     let judged = judge();
-    evidence::record(&format!("{guest}::{mode}"), &judged, &console);
+    if run != SLOW {
+        evidence::record(&format!("{guest}::{run}"), &judged, &console);
+    }
     judged.map_err(|reason| format!("{reason}\n{}", outcome.report()).into())
 }
 

@@ -1,5 +1,6 @@
 //! The host's command line: words for the host, then ` -- `, then the guest's own command line.
 
+use crate::fast_paths::FastPaths;
 use crate::generation::Choice;
 use crate::load::boot_tables::{PAGE_OFFSET_RULE, is_page_offset};
 use crate::paging::Paging;
@@ -32,14 +33,6 @@ pub enum Mode {
     Isolated,
 }
 
-/// Whether something is done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "they say what they are")]
-pub enum Enabled {
-    On,
-    Off,
-}
-
 /// What the command line says. `None`: it says nothing, and the application decides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options<'a> {
@@ -47,8 +40,8 @@ pub struct Options<'a> {
     pub log: Option<LogLevel>,
     /// `mode=`
     pub mode: Option<Mode>,
-    /// `fast_paths=`: whether the switcher settles by itself what it can.
-    pub fast_paths: Option<Enabled>,
+    /// `fast_paths=`: the shorter ways that are taken.
+    pub fast_paths: Option<FastPaths>,
     /// `memory=`: MiB of guest RAM, within [`MEMORY_MIB`].
     pub memory_mib: Option<u32>,
     /// `roots=`: size of the root cache, within [`ROOTS`].
@@ -128,8 +121,6 @@ const LOG_LEVELS: &[(&[u8], LogLevel)] = &[
 const LOG_LEVEL_NAMES: &str = "off, error, warn, info, debug, trace";
 const MODES: &[(&[u8], Mode)] = &[(b"shared", Mode::Shared), (b"isolated", Mode::Isolated)];
 const MODE_NAMES: &str = "shared, isolated";
-const ENABLED: &[(&[u8], Enabled)] = &[(b"on", Enabled::On), (b"off", Enabled::Off)];
-const ENABLED_NAMES: &str = "on, off";
 const PAGING: &[(&[u8], Paging)] = &[
     (b"auto", Paging::Auto),
     (b"two-level", Paging::TwoLevel),
@@ -176,9 +167,7 @@ impl<'a> Options<'a> {
         match name {
             b"log" => self.log = Some(choice(word, value, LOG_LEVELS, LOG_LEVEL_NAMES)?),
             b"mode" => self.mode = Some(choice(word, value, MODES, MODE_NAMES)?),
-            b"fast_paths" => {
-                self.fast_paths = Some(choice(word, value, ENABLED, ENABLED_NAMES)?);
-            }
+            b"fast_paths" => self.fast_paths = Some(fast_paths(word, value)?),
             b"paging" => self.paging = Some(choice(word, value, PAGING, PAGING_NAMES)?),
             b"memory" => self.memory_mib = Some(number(word, value, MEMORY_MIB)?),
             b"roots" => self.roots = Some(number(word, value, ROOTS)?),
@@ -203,6 +192,13 @@ fn choice<T: Copy>(
             word: printable(word),
             known,
         })
+}
+
+fn fast_paths(word: &[u8], value: &[u8]) -> Result<FastPaths, CommandLineError> {
+    FastPaths::parse(value).ok_or_else(|| CommandLineError::UnknownValue {
+        word: printable(word),
+        known: FastPaths::NAMES,
+    })
 }
 
 fn generation(word: &[u8], value: &[u8]) -> Result<Choice, CommandLineError> {
@@ -261,11 +257,11 @@ mod tests {
 
     #[test]
     fn every_word_has_its_meaning() {
-        let line = b" log=debug  mode=isolated fast_paths=off memory=64 roots=8 paging=pae generation=g2 page_offset=0x80000000 -- console=hvc0  quiet -- x";
+        let line = b" log=debug  mode=isolated fast_paths=eager,pages memory=64 roots=8 paging=pae generation=g2 page_offset=0x80000000 -- console=hvc0  quiet -- x";
         let expected = Options {
             log: Some(LogLevel::Debug),
             mode: Some(Mode::Isolated),
-            fast_paths: Some(Enabled::Off),
+            fast_paths: FastPaths::parse(b"eager,pages"),
             memory_mib: Some(64),
             roots: Some(8),
             paging: Some(Paging::Pae),
@@ -349,6 +345,10 @@ mod tests {
         assert_eq!(
             refusal("generation=g9"),
             "unknown value on the host's command line: `generation=g9`; known: auto, g1, g2, g3, g4, g5, or a Linux version from 2.6.23 on"
+        );
+        assert_eq!(
+            refusal("fast_paths=eager,fast"),
+            "unknown value on the host's command line: `fast_paths=eager,fast`; known: on, off, or some of syscalls, eager, places, pages with commas"
         );
         for value in [
             "",

@@ -27,6 +27,7 @@ pub mod clock;
 pub mod command_line;
 pub mod device;
 pub mod exit_kind;
+pub mod fast_paths;
 pub mod frames;
 pub mod generation;
 pub mod kill;

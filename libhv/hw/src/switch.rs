@@ -10,6 +10,7 @@ use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, Ordering};
 use hv_abi::lguest::{GDT_ENTRIES, KERNEL_CS, SYSCALL_VECTOR, TRAP_HYPERCALL};
 use hv_core::address::Hpa;
+use hv_core::fast_paths::{FastPath, FastPaths};
 use hv_core::personality::lguest::{DirectSyscall, GateKind};
 use hv_core::registers::{Registers, eflags};
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr2, Cr3, Cr4, Cr4Flags};
@@ -130,15 +131,6 @@ unsafe extern "C" {
     /// Handlers of the system call's vector that need nothing of the host.
     static syscall_by_trap_gate: u8;
     static syscall_by_interrupt_gate: u8;
-}
-
-/// Whether the switcher settles by itself what it can.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FastPaths {
-    /// It does.
-    On,
-    /// Every exit goes through the host.
-    Off,
 }
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -329,7 +321,7 @@ impl Switch {
 
     /// Lets the switcher deliver the guest's system calls, or not. `call` has to hold until this is called again.
     pub fn set_direct_syscall(&mut self, call: Option<DirectSyscall>) {
-        let handler = match call.filter(|_| self.fast_paths == FastPaths::On) {
+        let handler = match call.filter(|_| self.fast_paths.contain(FastPath::Syscalls)) {
             None => exceptions::stub(SYSCALL_VECTOR),
             Some(call) => {
                 let irq_enabled = self.window.show(call.irq_enabled);

@@ -2,6 +2,7 @@
 
 use crate::{ACCESSES, Machine, RAM_BASE, Seen, Tables};
 use hv_core::address::{Gpa, Gva};
+use hv_core::fast_paths::FastPaths;
 use hv_core::paging::{Access, AccessKind, Privilege, bits};
 use std::collections::{HashMap, HashSet};
 
@@ -86,6 +87,8 @@ pub struct Shape {
     pub compared: u16,
     /// What the shadow may do in one exit; see [`Machine::limit_exits`].
     pub effort: u32,
+    /// The shorter ways that it takes.
+    pub paths: FastPaths,
 }
 
 /// The guest.
@@ -102,6 +105,7 @@ impl<G: Tables> Guest<G> {
         let mut machine = Machine::new(FRAMES as usize, shape.tables, shape.roots);
         machine.shadow.set_kernel_address(Gva::new(shape.kernel));
         machine.limit_exits(shape.effort);
+        machine.shadow.take_fast_paths(shape.paths);
         machine.load(0);
         Self {
             machine,

@@ -3,6 +3,7 @@
 use super::slot::{Mirror, Slot, TableId};
 use super::{Current, Place, Shadow, SharedQuarter};
 use crate::address::{Gfn, Gpa, Gva};
+use crate::fast_paths::FastPath;
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
@@ -98,7 +99,7 @@ enum Reached {
 /// Whether an announced entry is put where the processor has none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Eagerness {
-    /// It is: a guest that makes the call waits for the page.
+    /// It is, unless that way is not to be taken: a guest that makes the call waits for the page.
     Eager,
     /// It is not. What a guest queues is for the many pages of a fork, of which few are ever touched.
     Lazy,
@@ -193,7 +194,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         };
         let index = Place::of(gva).leaf;
         let old = leaf.get(index);
-        if old == 0 && eagerness == Eagerness::Lazy {
+        if old == 0 && (eagerness == Eagerness::Lazy || !self.paths.contain(FastPath::Eager)) {
             return;
         }
         let entry = mapping.and_then(|mapping| believed::<F>(memory, table, gva, mapping));
@@ -283,14 +284,18 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     #[inline(never)]
     fn find_target(&mut self, owner: Option<Gpa>, gva: Gva) -> Whose {
         let target = self.walk_to_target(owner, gva);
-        if let (Target::UnknownRoot, Some(root)) = (target, owner) {
+        let remembers = self.paths.contain(FastPath::Places);
+        if let (Target::UnknownRoot, Some(root), true) = (target, owner, remembers) {
             self.tables.remember_unknown_root(root);
         }
         let whose = match owner {
             Some(root) if self.current != Current::Root(root) => Whose::Another,
             _ => Whose::CurrentRoot,
         };
-        let key = Announced::key(owner, gva);
+        let key = match remembers {
+            true => Announced::key(owner, gva),
+            false => Announced::NO_KEY,
+        };
         self.tables.remember(whose, Announced { key, target });
         whose
     }

@@ -2,6 +2,7 @@
 
 use super::{AuditFailure, AuditReport, EFFORT_OF_AN_EXIT, Invalidation, Shadow, Slot, Statistics};
 use crate::address::{Gpa, Hpa};
+use crate::fast_paths::FastPaths;
 use crate::frames::TablePool;
 use crate::memory::GuestMemory;
 use crate::paging::{Detected, EntryWidth, Format as _, Pae, Paging, TwoLevel, detect};
@@ -57,6 +58,11 @@ where
             Detected::TwoLevel => Self::TwoLevel(shadow),
             Detected::Pae => Self::Pae(shadow.into_format()),
         };
+    }
+
+    /// See [`Shadow::take_fast_paths`].
+    pub fn take_fast_paths(&mut self, paths: FastPaths) {
+        with_shadow!(self, shadow => shadow.take_fast_paths(paths));
     }
 
     /// See [`Shadow::root`].

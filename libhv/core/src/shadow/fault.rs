@@ -3,6 +3,7 @@
 use super::slot::{Mirror, Slot, TableId};
 use super::{Current, Place, Shadow, SharedQuarter};
 use crate::address::{Gfn, Gpa, Gva, PAGE_SHIFT, PAGE_SIZE};
+use crate::fast_paths::FastPath;
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
@@ -166,7 +167,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             return Some(known);
         }
         let id = self.writable_table(place)?;
-        if self.is_shared(place.quarter) {
+        if self.is_shared(place.quarter) && self.paths.contain(FastPath::Places) {
             self.tables.remember_stack_table(part, id);
         }
         Some(id)

@@ -58,6 +58,7 @@ pub use invalidation::Invalidation;
 pub use slot::Slot;
 
 use crate::address::{Gfn, Gpa, Gva, Hpa, PAGE_SIZE};
+use crate::fast_paths::{FastPath, FastPaths};
 use crate::frames::{TableIndex, TablePool};
 use crate::kill::Kill;
 use crate::memory::GuestMemory;
@@ -170,6 +171,7 @@ pub struct Shadow<T, S, F = TwoLevel> {
     stack: PinnedStack,
     /// Flags of a leaf that end this guest.
     refused_leaf_flags: u64,
+    paths: FastPaths,
     invalidation: Invalidation,
     statistics: Statistics,
     exit: ExitLimit,
@@ -190,6 +192,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             boot_roots: 0,
             stack: PinnedStack::default(),
             refused_leaf_flags: refused::<F>(0),
+            paths: FastPaths::ON,
             invalidation: Invalidation::None,
             statistics: Statistics::default(),
             exit: ExitLimit {
@@ -204,6 +207,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     /// [`EFFORT_OF_AN_EXIT`]. Before it is said there is no limit. An exit ends with [`Shadow::take_invalidation`].
     pub fn limit_exits(&mut self, most: u32) {
         self.exit.most = most;
+    }
+
+    /// Of the shorter ways, the shadow takes these from now on; before it is said, all.
+    pub fn take_fast_paths(&mut self, paths: FastPaths) {
+        self.paths = paths;
+        self.tables.forget_places();
     }
 
     /// Whether this exit has reached the limit.
@@ -228,7 +237,11 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         match self.invalidation {
             // The common case moves nothing.
             Invalidation::None => Invalidation::None,
-            _ => core::mem::take(&mut self.invalidation),
+            _ if self.paths.contain(FastPath::Pages) => core::mem::take(&mut self.invalidation),
+            _ => {
+                self.invalidation = Invalidation::None;
+                Invalidation::All
+            }
         }
     }
 
@@ -261,6 +274,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             boot_roots: self.boot_roots,
             stack: self.stack,
             refused_leaf_flags: refused::<G>(self.refused_leaf_flags),
+            paths: self.paths,
             invalidation: self.invalidation,
             statistics: self.statistics,
             exit: self.exit,

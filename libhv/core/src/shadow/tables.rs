@@ -164,7 +164,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
     }
 
     /// To be called when tables come, go, or are named by others than before.
-    fn forget_places(&mut self) {
+    pub(super) fn forget_places(&mut self) {
         self.forget_announced();
         self.moves = self.moves.wrapping_add(1);
     }

@@ -33,6 +33,7 @@ proptest! {
         roots in 1..5_usize,
         kernel in 0..2_usize,
         effort in prop_oneof![Just(50_u32), Just(300), Just(u32::MAX)],
+        paths in crate::fast_paths(),
     ) {
         let mut guest = Guest::<G>::new(Shape {
             kernel: KERNELS[kernel],
@@ -40,6 +41,7 @@ proptest! {
             roots,
             compared: 64,
             effort,
+            paths,
         });
         for (count, step) in steps.into_iter().enumerate() {
             if !guest.step(step) {

@@ -5,6 +5,7 @@ use super::rules::{
 };
 use super::{G, Guest, ROOTS};
 use hv_core::address::Gva;
+use hv_core::fast_paths::{FastPath, FastPaths};
 use hv_core::paging::bits;
 use hv_core::shadow::Invalidation;
 use hv_machine::{READ, Tables as _, WRITE};
@@ -92,6 +93,30 @@ fn r1_a_queued_announcement_installs_nothing() {
         machine.set_pte(ROOTS[0], GVA, entry(OTHER, 0x67)).unwrap();
     };
     assert_eq!(repaired(direct), 0);
+    machine.finish();
+}
+
+/// The shorter way of announcements that are not queued can be left alone.
+#[test]
+fn without_its_shorter_way_an_announcement_installs_nothing_and_still_replaces() {
+    let mut machine = machine();
+    let eager = FastPaths::ON.without(FastPath::Eager);
+    machine.shadow.take_fast_paths(eager);
+    map(&machine, 0, PAGE);
+    assert_eq!(machine.access(GVA, READ), frame(PAGE));
+    for (forgotten, repaired) in [(true, 1), (false, 0)] {
+        if forgotten {
+            machine.set_pte(ROOTS[0], GVA, 0).unwrap();
+        }
+        machine.tables().set(USER[0], LEAF, entry(OTHER, 0x67));
+        machine.set_pte(ROOTS[0], GVA, entry(OTHER, 0x67)).unwrap();
+        let repairs = machine.repairs;
+        assert_eq!(machine.access(GVA, READ), frame(OTHER));
+        assert_eq!(machine.repairs - repairs, repaired);
+        machine.tables().set(USER[0], LEAF, entry(PAGE, 0x67));
+        machine.set_pte(ROOTS[0], GVA, entry(PAGE, 0x67)).unwrap();
+        assert_eq!(machine.access(GVA, READ), frame(PAGE));
+    }
     machine.finish();
 }
 

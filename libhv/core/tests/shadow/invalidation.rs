@@ -3,6 +3,7 @@
 use super::rules::{GVA, HIGH, LEAF, OTHER, PAGE, USER, frame, machine, map, map_high};
 use super::{Guest, ROOTS};
 use hv_core::address::Gva;
+use hv_core::fast_paths::{FastPath, FastPaths};
 use hv_core::shadow::Invalidation;
 use hv_machine::{READ, Seen, Tables as _, WRITE, slot_size};
 
@@ -124,4 +125,15 @@ fn statistics_count_repairs_faults_flushes_and_tables() {
     let flushed = machine.shadow.statistics();
     assert_eq!(flushed.flushed, now.flushed + 1);
     assert_eq!((flushed.tables, flushed.roots), (0, 0));
+}
+
+/// Naming pages one by one is a shorter way that can be left alone.
+#[test]
+fn without_its_shorter_way_one_page_makes_the_processor_forget_all() {
+    let mut machine = with_pages(2);
+    let all_at_once = FastPaths::ON.without(FastPath::Pages);
+    machine.shadow.take_fast_paths(all_at_once);
+    machine.set_pte(ROOTS[0], GVA, 0).unwrap();
+    assert_eq!(machine.shadow.take_invalidation(), Invalidation::All);
+    assert_eq!(machine.shadow.take_invalidation(), Invalidation::None);
 }

@@ -342,9 +342,11 @@ proptest! {
         tables in prop_oneof![Just(8_usize), Just(12), Just(200)],
         roots in 1..6_usize,
         effort in prop_oneof![Just(50_u32), Just(300), Just(u32::MAX)],
+        paths in crate::fast_paths(),
     ) {
         let mut guest = Guest::new(KERNELS[kernel], tables, roots);
         guest.machine.limit_exits(effort);
+        guest.machine.shadow.take_fast_paths(paths);
         for (count, step) in steps.into_iter().enumerate() {
             guest.step(step);
             if count % 50 == 0 {

@@ -1,6 +1,7 @@
 //! The shadow, against the tables that it is derived from.
 
 use crate::input::Input;
+use hv_core::fast_paths::FastPaths;
 use hv_core::paging::{Pae, TwoLevel};
 use hv_machine::Tables;
 use hv_machine::adversary::{Guest, KERNELS, Shape, Step};
@@ -30,6 +31,7 @@ fn keeps_no_rule<G: Tables>(data: &[u8]) {
         effort,
         roots: input.choose(&[1, 2, 4]),
         compared: 4,
+        paths: FastPaths::ON,
     });
     for _ in 0..STEPS {
         if input.is_empty() {
