@@ -142,7 +142,9 @@ impl Queue {
         }
     }
 
-    /// Takes the next chain that the driver made available, if there is one.
+    /// Takes the next chain that the driver made available, if there is one. Never inlined: loops that mostly end before they get
+    /// here would compute its addresses first.
+    #[inline(never)]
     pub fn pop(&mut self, memory: &impl GuestMemory) -> Result<Option<Chain>, Violation> {
         if self.state != State::Running {
             return Ok(None);
@@ -174,7 +176,8 @@ impl Queue {
         Ok(Some(Chain::new(head, table, self.size, self.indirect)))
     }
 
-    /// Gives `chain` back with `written` bytes in its writable buffers.
+    /// Gives `chain` back with `written` bytes in its writable buffers. Never inlined, as [`Queue::pop`].
+    #[inline(never)]
     pub fn push(
         &mut self,
         memory: &impl GuestMemory,
