@@ -250,7 +250,7 @@ impl Builder {
         memory.reserve_for_registers(devices.device_limit());
         let start = load::load(&memory, &boot)?;
         let mut shadow = self.shadow()?;
-        shadow.take_fast_paths(fast_paths);
+        shadow.choose_fast_paths(fast_paths);
         if let Some(root) = start.root {
             (shadow.new_pgtable(&memory, root)).map_err(StartError::configuration)?;
         }

@@ -105,7 +105,7 @@ impl<G: Tables> Guest<G> {
         let mut machine = Machine::new(FRAMES as usize, shape.tables, shape.roots);
         machine.shadow.set_kernel_address(Gva::new(shape.kernel));
         machine.limit_exits(shape.effort);
-        machine.shadow.take_fast_paths(shape.paths);
+        machine.shadow.choose_fast_paths(shape.paths);
         machine.load(0);
         Self {
             machine,

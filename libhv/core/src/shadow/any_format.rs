@@ -60,9 +60,9 @@ where
         };
     }
 
-    /// See [`Shadow::take_fast_paths`].
-    pub fn take_fast_paths(&mut self, paths: FastPaths) {
-        with_shadow!(self, shadow => shadow.take_fast_paths(paths));
+    /// See [`Shadow::choose_fast_paths`].
+    pub fn choose_fast_paths(&mut self, paths: FastPaths) {
+        with_shadow!(self, shadow => shadow.choose_fast_paths(paths));
     }
 
     /// See [`Shadow::root`].

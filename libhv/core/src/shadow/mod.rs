@@ -210,7 +210,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     }
 
     /// Of the shorter ways, the shadow takes these from now on; before it is said, all.
-    pub fn take_fast_paths(&mut self, paths: FastPaths) {
+    pub fn choose_fast_paths(&mut self, paths: FastPaths) {
         self.paths = paths;
         self.tables.forget_places();
     }

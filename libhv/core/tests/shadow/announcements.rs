@@ -101,7 +101,7 @@ fn r1_a_queued_announcement_installs_nothing() {
 fn without_its_shorter_way_an_announcement_installs_nothing_and_still_replaces() {
     let mut machine = machine();
     let eager = FastPaths::ON.without(FastPath::Eager);
-    machine.shadow.take_fast_paths(eager);
+    machine.shadow.choose_fast_paths(eager);
     map(&machine, 0, PAGE);
     assert_eq!(machine.access(GVA, READ), frame(PAGE));
     for (forgotten, repaired) in [(true, 1), (false, 0)] {

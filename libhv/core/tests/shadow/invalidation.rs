@@ -132,7 +132,7 @@ fn statistics_count_repairs_faults_flushes_and_tables() {
 fn without_its_shorter_way_one_page_makes_the_processor_forget_all() {
     let mut machine = with_pages(2);
     let all_at_once = FastPaths::ON.without(FastPath::Pages);
-    machine.shadow.take_fast_paths(all_at_once);
+    machine.shadow.choose_fast_paths(all_at_once);
     machine.set_pte(ROOTS[0], GVA, 0).unwrap();
     assert_eq!(machine.shadow.take_invalidation(), Invalidation::All);
     assert_eq!(machine.shadow.take_invalidation(), Invalidation::None);

@@ -27,6 +27,12 @@ mod roots;
 #[path = "rules.rs"]
 #[allow(clippy::duplicate_mod, reason = "one copy for each format")]
 mod rules;
+#[path = "stack.rs"]
+#[allow(clippy::duplicate_mod, reason = "one copy for each format")]
+mod stack;
+#[path = "statements.rs"]
+#[allow(clippy::duplicate_mod, reason = "one copy for each format")]
+mod statements;
 #[path = "well_behaved.rs"]
 #[allow(clippy::duplicate_mod, reason = "one copy for each format")]
 mod well_behaved;

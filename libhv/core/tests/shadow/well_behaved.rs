@@ -346,7 +346,7 @@ proptest! {
     ) {
         let mut guest = Guest::new(KERNELS[kernel], tables, roots);
         guest.machine.limit_exits(effort);
-        guest.machine.shadow.take_fast_paths(paths);
+        guest.machine.shadow.choose_fast_paths(paths);
         for (count, step) in steps.into_iter().enumerate() {
             guest.step(step);
             if count % 50 == 0 {
