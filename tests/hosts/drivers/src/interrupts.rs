@@ -1,8 +1,9 @@
 //! Waiting for a device. There is no timer: what a device does not interrupt for is waited for for ever.
 
+use hv_core::fast_paths::FastPaths;
 use hv_hw::apic::{LocalApic, MESSAGE_VECTORS};
 use hv_hw::pic::Pic;
-use hv_hw::switch::{FastPaths, Isolation, Switch};
+use hv_hw::switch::{Isolation, Switch};
 use hv_hw::window::Window;
 use libhv::Machine;
 
@@ -24,7 +25,7 @@ impl Interrupts {
         let root = machine.tables.root();
         let window = Window::of(&machine.tables);
         Self {
-            switch: Switch::take(Isolation::Shared, FastPaths::Off, root, root, window),
+            switch: Switch::take(Isolation::Shared, FastPaths::OFF, root, root, window),
             // SAFETY: `map_device` mapped that page uncached, for good.
             apic: unsafe { LocalApic::new(registers) },
             _pic: Pic::new(),
