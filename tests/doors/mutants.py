@@ -15,13 +15,18 @@ def known_as(name):
 
 
 def main(output, page, limit):
-    def names(list_of):
-        file = output / f"{list_of}.txt"
+    def names(list_of, run=output):
+        file = run / f"{list_of}.txt"
         return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
-    # A second run remembers here what the first has caught, and what did not build.
-    caught = len(names("caught")) + len(names("previously_caught"))
     survived, late, unviable = names("missed"), names("timeout"), names("unviable")
+    caught = len(names("caught"))
+    before = names("previously_caught")
+    if before:
+        # A second run remembers here what the first has caught, and what did not build, which only the first tells apart.
+        first = names("unviable", output.with_name(output.name + ".old"))
+        caught += len(before) - len(first)
+        unviable += first
     examined = caught + len(survived) + len(late)
     percent = 100 * len(survived) / max(examined, 1)
     print(

@@ -4,6 +4,7 @@
 use super::rules::{GVA, HIGH, LEAF, OTHER, PAGE, SHARED, USER, machine, map, map_high};
 use super::{G, ROOTS};
 use hv_core::address::{Gfn, Gpa, Gva, Hpa};
+use hv_core::fast_paths::FastPaths;
 use hv_core::frames::TablePool as _;
 use hv_core::kill::Kill;
 use hv_core::memory::{BadAddress, GuestMemory};
@@ -67,6 +68,15 @@ fn set_pte_reaches_the_shadow() {
         Mmu::set_pte(&mut shadow, &ram, change(root, reserved, 0)),
         Err(Kill::PteInReservedWindow(reserved))
     );
+}
+
+#[test]
+fn the_choice_of_shorter_ways_reaches_the_shadow() {
+    let (ram, mut shadow) = running();
+    shadow.choose_fast_paths(FastPaths::OFF);
+    let forget = change(Gpa::new(ROOTS[0]), Gva::new(GVA), 0);
+    Mmu::set_pte(&mut shadow, &ram, forget).unwrap();
+    assert_eq!(shadow.take_invalidation(), Invalidation::All);
 }
 
 #[test]

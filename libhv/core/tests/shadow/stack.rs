@@ -1,7 +1,9 @@
 //! The kernel's stack, which the host writes to (LG-114).
 
-use super::ROOTS;
-use super::rules::{HIGH, KERNEL, OTHER, PAGE, SHARED, SLOT, STACK, entry, frame, machine, table};
+use super::rules::{
+    GVA, HIGH, KERNEL, OTHER, PAGE, SHARED, SLOT, STACK, entry, frame, machine, map, table,
+};
+use super::{Guest, ROOTS};
 use hv_core::address::Gva;
 use hv_core::kill::Kill;
 use hv_machine::{READ, WRITE};
@@ -45,6 +47,31 @@ fn lg_114_a_stack_in_two_tables_is_pinned() {
         assert_eq!(machine.access(TOP - 4096 - 4, WRITE), frame(OTHER));
         assert_eq!(machine.repairs, repairs);
     }
+}
+
+/// Below the kernel's address each root has tables of its own, and what is known of one is nothing to another.
+#[test]
+fn lg_114_a_stack_that_roots_do_not_share_is_sought_in_each() {
+    let mut machine = machine();
+    for (space, page) in [(0, PAGE), (1, OTHER)] {
+        map(&machine, space, page);
+    }
+    let pin = |machine: &mut Guest| {
+        let told = (machine.shadow).set_stack(&machine.ram, Gva::new(GVA + 4096), 1);
+        assert_eq!(told, Ok(()));
+        machine.shadow.statistics().repaired
+    };
+    pin(&mut machine);
+    machine.load(ROOTS[1]);
+    let repaired = pin(&mut machine);
+    machine.set_pte(ROOTS[0], GVA, 0).unwrap();
+    machine.load(ROOTS[0]);
+    assert_eq!(pin(&mut machine), repaired + 1);
+    assert_eq!(machine.access(GVA, WRITE), frame(PAGE));
+    machine.load(ROOTS[1]);
+    assert_eq!(machine.access(GVA, WRITE), frame(OTHER));
+    assert_eq!(machine.shadow.statistics().repaired, repaired + 1);
+    machine.finish();
 }
 
 /// Guests say at every switch of their tasks where the stack is: what is mapped is not sought again.
