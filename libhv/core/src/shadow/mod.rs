@@ -39,6 +39,7 @@
 //! not its RAM: every entry that is ever installed went through [`propagate`](crate::paging::propagate).
 
 mod announce;
+mod announce_upper;
 mod any_format;
 mod audit;
 mod budget;
@@ -48,7 +49,8 @@ mod roots;
 mod slot;
 mod tables;
 
-pub use announce::{LeafChange, NoMiddleTables};
+pub use announce::LeafChange;
+pub use announce_upper::NoMiddleTables;
 pub use any_format::AnyFormatShadow;
 pub(crate) use any_format::with_shadow;
 pub use audit::{AuditFailure, AuditReport};
