@@ -1,5 +1,6 @@
 //! What the guest announces about its leaf tables: SET_PTE.
 
+use super::places::{Announced, Target, Whose};
 use super::slot::{Mirror, Slot, TableId};
 use super::{Current, Place, Shadow};
 use crate::address::{Gfn, Gpa, Gva};
@@ -22,69 +23,6 @@ pub struct LeafChange {
     pub gva: Gva,
     /// What the leaf became, as far as the format's entries are wide; 0 says only that it changed.
     pub entry: u64,
-}
-
-/// Lowest bit of an address that chooses the leaf table.
-const LEAF_TABLE_SHIFT: u32 = 21;
-
-/// Where announcements about one leaf table go.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Target {
-    /// To the shadow of a table of the guest's. First, as most go there.
-    Leaf {
-        /// The shadow.
-        id: TableId,
-        /// The guest's table.
-        table: Gfn,
-    },
-    /// Nowhere: the table has no shadow.
-    Nothing,
-    /// Nowhere: the root is not remembered.
-    UnknownRoot,
-    /// To a table of linear mode, which mirrors nothing that could change.
-    LinearLeaf(TableId),
-    /// To all roots, which do not have a directory in common there.
-    EachRoot,
-}
-
-/// Which root an announcement was about. A fork announces each page for both, a thousand of them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Whose {
-    /// The current one, or all of them.
-    CurrentRoot,
-    /// Another one.
-    Another,
-}
-
-/// Where an announcement went. Guests announce neighbours one after the other, so most go where the last one went.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Announced {
-    /// Which table it was about; see [`Announced::key`].
-    pub(super) key: u64,
-    pub(super) target: Target,
-}
-
-impl Announced {
-    /// A key that no announcement has.
-    pub(super) const NO_KEY: u64 = u64::MAX;
-    /// One that is like no announcement.
-    pub(super) const NONE: Self = Self {
-        key: Self::NO_KEY,
-        target: Target::Nothing,
-    };
-
-    /// A number for the 2 MiB that `gva` is in, in one root or in all.
-    #[inline(always)]
-    fn key(owner: Option<Gpa>, gva: Gva) -> u64 {
-        const ALL_ROOTS: u64 = 1 << 63;
-        let part = u64::from(gva.raw() >> LEAF_TABLE_SHIFT);
-        // Addresses have far fewer bits.
-        let owner = owner.map_or(ALL_ROOTS, |root| {
-            root.raw()
-                .wrapping_shl(u32::BITS.wrapping_sub(LEAF_TABLE_SHIFT))
-        });
-        owner | part
-    }
 }
 
 /// How many tables an announcement can have to do with.
@@ -145,7 +83,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     ) -> Result<Reached, Kill> {
         let LeafChange { root, gva, entry } = change;
         let owner = if gva < self.kernel_address {
-            if self.tables.is_unknown_root(root) {
+            if self.tables.places.is_unknown_root(root) {
                 // Half of what a fork announces: the child has not run yet.
                 return Ok(Reached::Few);
             }
@@ -270,11 +208,11 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     #[inline(always)]
     fn target(&mut self, owner: Option<Gpa>, gva: Gva) -> Target {
         let key = Announced::key(owner, gva);
-        let whose = match self.tables.announced(key) {
+        let whose = match self.tables.places.announced(key) {
             Some(whose) => whose,
             None => self.find_target(owner, gva),
         };
-        self.tables.target(whose)
+        self.tables.places.target(whose)
     }
 
     #[inline(never)]
@@ -282,7 +220,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         let target = self.walk_to_target(owner, gva);
         let remembers = self.paths.contain(FastPath::Places);
         if let (Target::UnknownRoot, Some(root), true) = (target, owner, remembers) {
-            self.tables.remember_unknown_root(root);
+            self.tables.places.remember_unknown_root(root);
         }
         let whose = match owner {
             Some(root) if self.current != Current::Root(root) => Whose::Another,
@@ -292,7 +230,9 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
             true => Announced::key(owner, gva),
             false => Announced::NO_KEY,
         };
-        self.tables.remember(whose, Announced { key, target });
+        self.tables
+            .places
+            .remember(whose, Announced { key, target });
         whose
     }
 

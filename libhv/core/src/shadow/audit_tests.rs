@@ -1,10 +1,10 @@
 //! The audit finds bookkeeping that is wrong: what cannot be spoilt from outside.
 
-use super::announce::{Announced, Target, Whose};
+use super::places::{Announced, Target, Whose};
 use super::slot::{Mirror, Slot, TableId};
 use super::tables::Tables;
 use super::{AuditFailure, Fault, Shadow};
-use crate::address::{Gva, Hpa};
+use crate::address::{Gpa, Gva, Hpa};
 use crate::device::fake_memory::FakeMemory;
 use crate::frames::{Entries, Frame, FrameAllocator, Run, Table, TableIndex, TablePool};
 use crate::paging::TwoLevel;
@@ -171,23 +171,31 @@ fn what_is_remembered_of_tables_holds_until_one_moves() {
     let id = tables.create(Mirror::LinearLeaf { part: 100 }).unwrap();
     let remember = |tables: &mut Tables<_, _>| {
         let target = Target::Nothing;
-        tables.remember(Whose::CurrentRoot, Announced { key: 5, target });
-        tables.remember(Whose::Another, Announced { key: 6, target });
-        tables.remember_stack_table(3, id);
+        tables
+            .places
+            .remember(Whose::CurrentRoot, Announced { key: 5, target });
+        tables
+            .places
+            .remember(Whose::Another, Announced { key: 6, target });
+        tables.places.remember_unknown_root(Gpa::new(0x5000));
+        tables.places.remember_stack_table(3, id);
     };
     let known = |tables: &Tables<Pool, Vec<Slot>>| {
-        let stacks = [3, 4, 11].map(|part| tables.stack_table(part).is_some());
-        (tables.announced(5), tables.announced(6), stacks)
+        let places = &tables.places;
+        let roots = [0x5000, 0x6000].map(|root| places.is_unknown_root(Gpa::new(root)));
+        let stacks = [3, 4, 11].map(|part| places.stack_table(part).is_some());
+        (places.announced(5), places.announced(6), roots, stacks)
     };
     let all = (
         Some(Whose::CurrentRoot),
         Some(Whose::Another),
+        [true, false],
         [true, false, false],
     );
-    let nothing = (None, None, [false; 3]);
+    let nothing = (None, None, [false; 2], [false; 3]);
     remember(&mut tables);
     assert_eq!(known(&tables), all);
-    assert_eq!(tables.announced(7), None);
+    assert_eq!(tables.places.announced(7), None);
     remember(&mut tables);
     let root = tables.create(Mirror::LinearRoot).unwrap();
     assert_eq!(known(&tables), nothing, "after a table was made");
@@ -205,10 +213,10 @@ fn what_is_remembered_of_tables_holds_until_one_moves() {
     tables.free_all();
     assert_eq!(known(&tables), nothing, "after all were freed");
     remember(&mut tables);
-    tables.forget_announced();
+    tables.places.forget_announced();
     assert_eq!(
         known(&tables),
-        (None, None, [true, false, false]),
+        (None, None, [false; 2], [true, false, false]),
         "another root"
     );
 }

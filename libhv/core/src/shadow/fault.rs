@@ -163,12 +163,12 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         // A root without a shadow gets one.
         self.current_table?;
         let part = place.part();
-        if let Some(known) = self.tables.stack_table(part) {
+        if let Some(known) = self.tables.places.stack_table(part) {
             return Some(known);
         }
         let id = self.writable_table(place)?;
         if self.is_shared(place.quarter) && self.paths.contain(FastPath::Places) {
-            self.tables.remember_stack_table(part, id);
+            self.tables.places.remember_stack_table(part, id);
         }
         Some(id)
     }

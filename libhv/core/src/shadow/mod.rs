@@ -45,6 +45,7 @@ mod audit;
 mod budget;
 mod fault;
 mod invalidation;
+mod places;
 mod roots;
 mod slot;
 mod tables;
@@ -214,7 +215,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
     /// Of the shorter ways, the shadow takes these from now on; before it is said, all.
     pub fn choose_fast_paths(&mut self, paths: FastPaths) {
         self.paths = paths;
-        self.tables.forget_places();
+        self.tables.places.forget();
     }
 
     /// Whether this exit has reached the limit.

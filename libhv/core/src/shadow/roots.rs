@@ -132,7 +132,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>, F: Format> Shadow<T, S, F> 
         let before = self.current_table;
         self.current = root;
         // Whether a root is known depends on which is the current one.
-        self.tables.forget_announced();
+        self.tables.places.forget_announced();
         self.run_on(self.tables.find_root(table));
         if core::mem::take(&mut self.ended)
             && let Some(before) = before

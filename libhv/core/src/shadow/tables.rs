@@ -1,6 +1,6 @@
 //! All shadow tables: found by what they mirror, freed when nothing names them any more.
 
-use super::announce::{Announced, Target, Whose};
+use super::places::Places;
 use super::slot::{Mirror, ShadowTable, Slot, TableId};
 use crate::address::{Gpa, Hpa};
 use crate::frames::{Entries, TableIndex, TablePool};
@@ -29,40 +29,8 @@ pub(super) struct Tables<T, S> {
     swept: usize,
     /// Entries looked at so far; wraps.
     effort: u32,
-    /// Where the last announcements went, for as long as no table changes its place: about the current root or all
-    /// of them, and about another.
-    announced: Announced,
-    announced_elsewhere: Announced,
-    /// Leaf tables that kernel stacks were found in, each at a place that follows from its part of the address space.
-    stacks: [StackTable; STACKS],
-    /// A root without a shadow that announcements were about, likewise; or [`NO_ROOT`].
-    unknown_root: Gpa,
-    /// Changes so far after which a table may be at another place.
-    moves: u64,
-}
-
-/// No root is there: announcements have 32 bits for it. Told by one comparison, which most announcements make.
-const NO_ROOT: Gpa = Gpa::new(u64::MAX);
-
-/// Leaf tables of stacks that are remembered.
-const STACKS: usize = 8;
-
-/// A leaf table that all roots share, below entries that grant writing.
-#[derive(Clone, Copy, Debug)]
-struct StackTable {
-    /// The 2 MiB that it is for.
-    part: u32,
-    id: Option<TableId>,
-    /// [`Tables::moves`] when it was found there.
-    found: u64,
-}
-
-impl StackTable {
-    const NONE: Self = Self {
-        part: 0,
-        id: None,
-        found: 0,
-    };
+    /// Where tables were found, for as long as they must still be there.
+    pub(super) places: Places,
 }
 
 /// A table whose entries are being changed.
@@ -99,81 +67,8 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             left_over: 0,
             swept: usize::MAX,
             effort: 0,
-            announced: Announced::NONE,
-            announced_elsewhere: Announced::NONE,
-            unknown_root: NO_ROOT,
-            stacks: [StackTable::NONE; _],
-            moves: 0,
+            places: Places::default(),
         }
-    }
-
-    /// Under which of the two the last announcement with this key is remembered, if nothing has changed since.
-    #[inline(always)]
-    pub(super) fn announced(&self, key: u64) -> Option<Whose> {
-        if self.announced.key == key {
-            Some(Whose::CurrentRoot)
-        } else if self.announced_elsewhere.key == key {
-            Some(Whose::Another)
-        } else {
-            None
-        }
-    }
-
-    /// Where the last announcement about one of the two went.
-    #[inline(always)]
-    pub(super) fn target(&self, whose: Whose) -> Target {
-        match whose {
-            Whose::CurrentRoot => self.announced.target,
-            Whose::Another => self.announced_elsewhere.target,
-        }
-    }
-
-    pub(super) fn remember(&mut self, whose: Whose, announced: Announced) {
-        match whose {
-            Whose::CurrentRoot => self.announced = announced,
-            Whose::Another => self.announced_elsewhere = announced,
-        }
-    }
-
-    /// Whether announcements about a root have nowhere to go, as far as one is known.
-    #[inline(always)]
-    pub(super) fn is_unknown_root(&self, root: Gpa) -> bool {
-        self.unknown_root == root
-    }
-
-    pub(super) fn remember_unknown_root(&mut self, root: Gpa) {
-        self.unknown_root = root;
-    }
-
-    /// The leaf table that stacks in `part` were found in, if it must still be there.
-    pub(super) fn stack_table(&self, part: u32) -> Option<TableId> {
-        let stack = self.stacks.get(part as usize % STACKS)?;
-        let holds = stack.part == part && stack.found == self.moves;
-        stack.id.filter(|_| holds)
-    }
-
-    pub(super) fn remember_stack_table(&mut self, part: u32, id: TableId) {
-        let found = self.moves;
-        if let Some(stack) = self.stacks.get_mut(part as usize % STACKS) {
-            *stack = StackTable {
-                part,
-                id: Some(id),
-                found,
-            };
-        }
-    }
-
-    /// To be called when tables come, go, or are named by others than before.
-    pub(super) fn forget_places(&mut self) {
-        self.forget_announced();
-        self.moves = self.moves.wrapping_add(1);
-    }
-
-    /// To be called when another root is loaded.
-    pub(super) fn forget_announced(&mut self) {
-        self.announced.key = Announced::NO_KEY;
-        self.announced_elsewhere.key = Announced::NO_KEY;
-        self.unknown_root = NO_ROOT;
     }
 
     /// A measure of the time that creating and freeing tables has taken: entries looked at, which wraps.
@@ -278,7 +173,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
             older: None,
         });
         self.in_use = self.in_use.wrapping_add(1);
-        self.forget_places();
+        self.places.forget();
         self.add_effort(CREATING);
         Some(id)
     }
@@ -354,7 +249,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         };
         table.references = table.references.wrapping_add(1);
         let entry = table_entry(table.frame.address(), rights);
-        self.forget_places();
+        self.places.forget();
         let old = self.set_entry(id, index, entry);
         if let Some(was) = self.named_by(old) {
             self.release(was);
@@ -364,7 +259,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
 
     /// Clears an entry that names a table, which is released. Returns whether there was one.
     pub(super) fn unlink(&mut self, id: TableId, index: TableIndex) -> bool {
-        self.forget_places();
+        self.places.forget();
         let old = self.set_entry(id, index, 0);
         if let Some(was) = self.named_by(old) {
             self.release(was);
@@ -455,7 +350,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
         else {
             return;
         };
-        self.forget_places();
+        self.places.forget();
         self.forget(id, table.mirror, table.next);
         self.pool.give(table.frame);
         self.in_use = self.in_use.wrapping_sub(1);
@@ -486,7 +381,7 @@ impl<T: TablePool, S: AsRef<[Slot]> + AsMut<[Slot]>> Tables<T, S> {
     /// as tables are created ([`Tables::sweep`]).
     pub(super) fn free_all(&mut self) {
         self.age = self.age.wrapping_add(1);
-        self.forget_places();
+        self.places.forget();
         self.left_over = self.left_over.wrapping_add(self.in_use);
         self.in_use = 0;
         self.swept = 0;
