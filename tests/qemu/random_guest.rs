@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const SEEDS: usize = 1000;
-/// Machines at a time, which is what the other tests have as well.
-const MACHINES: usize = 2;
+/// Machines at a time. More than processors: a good part of a short life is waiting for QEMU to start and to end.
+const MACHINES: usize = 4;
 /// For guest and host: what a loader puts into the image's own part of memory is little.
 const MEMORY_MIB: u32 = 48;
 /// A host gives such a guest a tenth of a second of its own time, for which the translator can need a minute.
